@@ -1,0 +1,377 @@
+"""The command line: parse, call one verb, print. Errors become one line and an exit code in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import click
+
+from retention.keeping import adopted
+from service import home as homes
+from service import wiring
+from service.terminal import json_option, progress, reporting_errors, say
+from vault import audit as auditing
+from vault import intake, ledgers, lines, reading, receipts
+from vault.core import canonical, receipt
+from vault.core.errors import UsageError
+from vault.db import migrate
+from vault.intake import Status
+from vault.verdict import Depth, LedgerReport, worst
+
+
+class _Commands(click.Group):
+    """A group whose commands all have ``--json`` and end errors the same way."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:
+        make = super().command(*args, **kwargs)
+        return lambda function: make(json_option(reporting_errors(function)))
+
+    def group(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Group]:
+        return super().group(*args, cls=_Commands, **kwargs)  # type: ignore[return-value]  # click's overloads
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reasonvault")
+def main() -> None:
+    """A vault for the reasoning logs of AI-assisted payments.
+
+    The vault lives in REASONVAULT_HOME (default: your data directory) and opens with the passphrase in
+    REASONVAULT_PASSPHRASE_FILE or REASONVAULT_PASSPHRASE, or typed at the terminal.
+    """
+
+
+@main.command()
+@click.option("--region", default=wiring.DEFAULT_REGION, show_default=True, help="Where this vault runs, a word.")
+@click.option("--origin", "host", default=wiring.DEFAULT_HOST, show_default=True, help="First half of checkpoint origins.")
+def init(region: str, host: str) -> None:
+    """Make the vault, or finish making it. Running it again changes nothing."""
+    if not canonical.is_word(region) or not region:
+        raise UsageError("--region is a word of A-Z a-z 0-9 . _ : / + -")
+    home = homes.default_path()
+    new = wiring.initialise(home, homes.passphrase(confirm=not (home / "keys").exists()), host=host, region=region)
+    found = wiring.identity(home)
+    words = f"{'made a vault' if new else 'the vault is in order'} in {home}"
+    if new:
+        words += (
+            f"\nKeep {home / 'keys'} and the passphrase safe and out of the database's backups:"
+            "\nwithout both, every record in this vault is unreadable for ever. No recovery file exists yet."
+        )
+    say(words, {"home": str(home), "new": new, "tenant": str(found.tenant), "events": str(found.events)})
+
+
+@main.group()
+def db() -> None:
+    """The database: embedded, or the one that DATABASE_URL names."""
+
+
+@db.command()
+def start() -> None:
+    """Start the embedded server. Any command does so by itself."""
+    server = _embedded()
+    server.ensure_running()
+    _say_status()
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server."""
+    _embedded().stop()
+    _say_status()
+
+
+@db.command()
+def status() -> None:
+    """Say whether the embedded server runs, and where."""
+    _say_status()
+
+
+@db.command("migrate")
+def migrate_database() -> None:
+    """Bring the database to the schema this version needs."""
+    revision = migrate.upgrade(wiring.Database(homes.default_path()).owner_dsn())
+    say(f"the schema is at revision {revision}", {"revision": revision})
+
+
+@db.command()
+@click.option("--role", type=click.Choice(["owner", "app"]), default="app", show_default=True)
+def dsn(role: str) -> None:
+    """Print the connection string of a role; it holds no password."""
+    database = wiring.Database(homes.default_path())
+    found = database.owner_dsn() if role == "owner" else database.app_dsn()
+    say(found, {"role": role, "dsn": found})
+
+
+@main.group()
+def ledger() -> None:
+    """Ledgers: one for each tenant and jurisdiction, more where volume asks."""
+
+
+@ledger.command()
+@click.argument("name")
+@click.option("--jurisdiction", "jurisdictions", multiple=True, required=True, help="ISO 3166-1 alpha-2; repeat it.")
+@click.option("--rule", "rules", multiple=True, help="Id of an optional retention rule to opt into; repeat it.")
+def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> None:
+    """Make a ledger and print the retention rules it lives by."""
+    jurisdictions, rules = tuple(dict.fromkeys(jurisdictions)), tuple(sorted(set(rules)))
+    with _vault() as vault:
+        made = ledgers.create(vault, name, jurisdictions, rules)
+    adoption = adopted(wiring.rule_book(), jurisdictions, rules)
+    document = {
+        "ledger": str(made.id),
+        "name": name,
+        "jurisdictions": list(jurisdictions),
+        "rules": [
+            {"id": rule.id, "status": rule.status, "minimum": rule.minimum, "trigger": rule.trigger}
+            for rule in adoption.adopted
+        ],
+        "not_adopted": [{"id": rule.id, "status": rule.status, "reason": why} for rule, why in adoption.not_adopted],
+    }
+    words = [f"ledger {name} {made.id}", "Retention rules adopted:"]
+    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {rule.instrument}" for rule in adoption.adopted]
+    words += ["Not adopted:"]
+    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {why}" for rule, why in adoption.not_adopted]
+    say("\n".join(words), document)
+
+
+@ledger.command("list")
+def list_ledgers() -> None:
+    """List the ledgers."""
+    with _vault() as vault:
+        found = ledgers.listing(vault)
+    rows = [
+        {
+            "ledger": str(one.id),
+            "name": one.row.name,
+            "kind": one.row.kind,
+            "entries": one.size,
+            "jurisdictions": list(one.genesis.jurisdictions),
+            "rules": list(one.genesis.rules),
+        }
+        for one in found
+    ]
+    words = "\n".join(
+        f"{one.row.name:<24} {one.size:>10} entries  {','.join(one.genesis.jurisdictions):<12} {one.id}" for one in found
+    )
+    say(words, rows)
+
+
+@main.command()
+@click.argument("file")
+@click.option("--ledger", "name", required=True, help="The ledger's name.")
+@click.option("--producer", default="local", show_default=True, help="Our id of who sends, a word.")
+@click.option("--receipts", "receipts_file", type=click.Path(path_type=Path), help="Write receipts here, JSON lines.")
+@click.option("--refused", "refused_file", type=click.Path(path_type=Path), help="Write refused lines here.")
+@click.option("--processes", type=click.IntRange(1, 64), default=min(os.cpu_count() or 1, 8), help="Sealing processes.")
+def ingest(
+    file: str, name: str, producer: str, receipts_file: Path | None, refused_file: Path | None, processes: int
+) -> None:
+    """Take JSON lines in, plain, .gz or .zst; FILE may be - for standard input.
+
+    Exits 0 when every line is in the vault, 3 when a line was refused or conflicted. Running it again completes a run
+    that was cut short, without duplicates.
+    """
+    if not producer or not canonical.is_word(producer) or len(producer) > 64:
+        raise UsageError("--producer is a word of up to 64 of A-Z a-z 0-9 . _ : / + -")
+    if refused_file is None and file != "-":
+        refused_file = Path(f"{file}.refused.jsonl")
+    counts = dict.fromkeys((status.value for status in Status), 0)
+    again: dict[int, int] = {}
+    with _vault() as vault, _input(file) as stream, progress("ingest") as show:
+        into = ledgers.get(vault, name)
+        with _Output(refused_file, sys.stderr) as refused, _Output(receipts_file, None) as given:
+            try:
+                for batch in intake.ingest(vault, into, lines.numbered(stream), producer, processes=processes):
+                    for result in batch.results:
+                        counts[result.status.value] += 1
+                        if result.status in (Status.REFUSED, Status.CONFLICTING):
+                            refused.line({k: getattr(result, k) for k in ("line", "path", "code", "reason")})
+                        elif result.status is Status.DUPLICATE and result.seq is not None:
+                            again[result.line] = result.seq
+                    if receipts_file is not None:
+                        for result, leaf, proof in batch.receipts():
+                            given.receipt(result.line, receipt.issue(leaf, result.opening, proof))
+                    show(sum(counts.values()), None)
+            finally:
+                _say_counts(counts, name, refused.path if refused.written else None)
+            if receipts_file is not None and again:
+                found = dict(receipts.again(vault, into, set(again.values())))
+                for number, seq in again.items():
+                    given.receipt(number, found[seq])
+    if counts["refused"] or counts["conflicting"]:
+        sys.exit(3)
+
+
+@main.command()
+@click.option("--ledger", "name", help="Only this ledger, by name or uuid, and the events that vouch for it.")
+@click.option(
+    "--depth", type=click.Choice([depth.value for depth in Depth]), default=Depth.ENVELOPES.value, show_default=True
+)
+def verify(name: str | None, depth: str) -> None:
+    """Verify the vault. Needs the passphrase at depth open only.
+
+    Exits 0 when all holds, 10 MODIFIED, 11 MISSING, 12 FORKED.
+    """
+    home, wanted = homes.default_path(), Depth(depth)
+    with contextlib.ExitStack() as stack:
+        if wanted is Depth.OPEN:
+            vault = stack.enter_context(_vault())
+            parts = (vault.engine, vault.checkpoints, vault.events, wanted)
+            ring = vault.ring
+        else:
+            sealed = stack.enter_context(wiring.open_sealed(home))
+            parts = (sealed.engine, sealed.checkpoints, sealed.identity.events, wanted)
+            ring = None
+        show = stack.enter_context(progress("verify"))
+        reports = auditing.audit(
+            *parts, ring=ring, only=name, progress=lambda _name, done, total: show(done, total)
+        )
+    verdict = worst(reports)
+    words = "\n".join(_verification_words(report) for report in reports)
+    document = {
+        "verdict": verdict.name if verdict else "OK",
+        "depth": depth,
+        "ledgers": [_verification_document(report) for report in reports],
+    }
+    say(f"{words}\n{verdict.name if verdict else 'OK'}", document)
+    sys.exit(verdict.exit_code if verdict else 0)
+
+
+@main.command()
+@click.argument("record_id")
+@click.option("--ledger", "name", required=True, help="The ledger's name.")
+@click.option("--purpose", required=True, help="Why you open it; goes into the access event.")
+def show(record_id: str, name: str, purpose: str) -> None:
+    """Open one record: exactly its bytes on standard output, facts on standard error. The access is logged first."""
+    with _vault() as vault:
+        found = reading.read(vault, ledgers.get(vault, name), record_id, purpose)
+    sys.stdout.buffer.write(found.raw)
+    sys.stdout.buffer.flush()
+    leaf = found.leaf
+    document = {
+        "ledger": leaf.ledger,
+        "seq": found.seq,
+        "leaf_hash": canonical.b64(found.leaf_hash),
+        "received_at": leaf.received_at,
+        "producer": leaf.producer,
+        "keep_until": leaf.keep_until or None,
+        "group": leaf.group,
+        "rules": list(leaf.rules),
+        "access_event": found.access,
+    }
+    words = "\n".join(f"{key:<12} {value}" for key, value in document.items())
+    say(f"\n{words}" if sys.stdout.isatty() else words, document, err=True)
+
+
+@main.group()
+def report() -> None:
+    """Reports for auditors."""
+
+
+@contextlib.contextmanager
+def _vault() -> Iterator[Any]:
+    home = homes.default_path()
+    wiring.identity(home)
+    with wiring.open_vault(home, homes.passphrase()) as vault:
+        yield vault
+
+
+def _embedded() -> Any:
+    server = wiring.Database(homes.default_path()).server
+    if server is None:
+        raise UsageError("DATABASE_URL names the database: start and stop it where it runs")
+    return server
+
+
+def _say_status() -> None:
+    found = _embedded().status()
+    state = f"running, pid {found.pid}" if found.running else "stopped"
+    document = {"running": found.running, "pid": found.pid, "version": found.version, "data": str(found.data)}
+    say(f"{state}, PostgreSQL {found.version or '?'}, data in {found.data}", document)
+
+
+@contextlib.contextmanager
+def _input(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+    else:
+        with lines.opened(Path(file)) as stream:
+            yield stream
+
+
+class _Output:
+    """JSON lines to a file made at the first line (0600), or to a stream."""
+
+    def __init__(self, path: Path | None, stream: TextIO | None) -> None:
+        self.path = path
+        self.written = False
+        self._stream = stream
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> _Output:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)  # what an earlier run wrote no longer holds
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def line(self, document: dict[str, Any]) -> None:
+        self._write(json.dumps(document, ensure_ascii=False))
+
+    def receipt(self, number: int, data: bytes) -> None:
+        self._write(f'{{"line":{number},"receipt":{data.decode()}}}')
+
+    def _write(self, line: str) -> None:
+        if self.path is not None and self._file is None:
+            self._file = open(self.path, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600))
+        target = self._file or self._stream
+        if target is not None:
+            target.write(line + "\n")
+            self.written = True
+
+
+def _say_counts(counts: dict[str, int], name: str, refused: Path | None) -> None:
+    words = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    say(f"{name}: {words}" + (f"; refused lines in {refused}" if refused else ""), counts)
+
+
+def _verification_words(report: LedgerReport) -> str:
+    words = (
+        f"{report.name} {report.ledger}: {report.entries:,} entries, {report.envelopes:,} envelopes, "
+        f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
+        f"checkpoint of size {report.size:,}"
+    )
+    shown = [f"  {fault}" for fault in report.faults[:50]]
+    if len(report.faults) > len(shown):
+        shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
+    return "\n".join([words, *shown])
+
+
+def _verification_document(report: LedgerReport) -> dict[str, Any]:
+    return {
+        "ledger": str(report.ledger),
+        "name": report.name,
+        "entries": report.entries,
+        "records": report.records,
+        "envelopes": report.envelopes,
+        "opened": report.opened,
+        "erased_by_policy": report.erased,
+        "unsealed": report.unsealed,
+        "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},
+        "faults": [
+            {"verdict": fault.verdict.name, "seq": fault.seq, "last": fault.last, "what": fault.what}
+            for fault in report.faults
+        ],
+        "counts": {verdict.name: count for verdict, count in report.counts.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

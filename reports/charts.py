@@ -1,0 +1,255 @@
+"""The report's drawings: model values in, SVG out.
+
+Matplotlib, because it is the best kept of the candidates (PSF-style licence, no browser inside, every point of type
+under control) and because its SVG can carry text as outlines of our own fonts: nothing to embed, nothing to miss, the
+same on every machine. Colours are told apart by lightness alone, and the one that matters is hatched as well.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from reports.fonts import FontBook, file_of
+from reports.model import Confidence, Count, Latency, Outcome, Slice
+
+INK = "#16243b"
+DARK = "#24466e"
+LIGHT = "#b9c8d8"
+ALERT = "#d9822b"
+GRID = "#dfe4ea"
+
+FULL, HALF = 6.5, 3.12
+"""Widths in inches: the text column, and one of two beside each other."""
+
+Wording = Callable[[str, int], str]
+"""Makes a producer's string drawable and cuts it: `wording.Wording.plain`."""
+
+
+class Charts:
+    """Draws with the report's fonts. Make it after every label has gone through the wording, so that the fonts that
+    the labels need are known."""
+
+    def __init__(self, fonts: FontBook, plain: Wording) -> None:
+        self._plain = plain
+        names = []
+        for face in fonts.faces():
+            path = str(file_of(face))
+            font_manager.fontManager.addfont(path)
+            if face.weight == 400 and face.style == "normal":
+                names.append(font_manager.FontProperties(fname=path).get_name())
+        self._style: dict[str, Any] = {
+            "font.family": [name for name in names if "Code" not in name],
+            "font.size": 8,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "evidence-report",
+            "hatch.linewidth": 0.7,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "axes.linewidth": 0.6,
+            "text.color": INK,
+            "text.parse_math": False,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.unicode_minus": False,
+        }
+
+    def volume(self, columns: Sequence[Count]) -> bytes:
+        """Records over time, one column a unit."""
+
+        def paint(axes: Axes) -> None:
+            axes.bar(range(len(columns)), [column.count for column in columns], width=0.78, color=DARK)
+            step = -(-len(columns) // 8)
+            ticks = range(0, len(columns), step)
+            axes.set_xticks(list(ticks), [columns[i].label for i in ticks])
+            axes.set_xlim(-0.7, len(columns) - 0.3)
+            _count_axis(axes)
+
+        return self._draw(FULL, 1.55, paint)
+
+    def outcomes(self, rows: Sequence[Outcome]) -> bytes:
+        """Outcomes, money moved or not."""
+
+        def paint(axes: Axes) -> None:
+            moved = [row.moved for row in rows]
+            axes.barh(range(len(rows)), moved, height=0.62, color=DARK, label="money moved")
+            axes.barh(
+                range(len(rows)),
+                [row.not_moved for row in rows],
+                height=0.62,
+                left=moved,
+                color=LIGHT,
+                label="no money moved",
+            )
+            _labels(axes, [self._plain(row.outcome, 24) for row in rows], [row.count for row in rows])
+            _legend(axes, 2)
+
+        return self._draw(FULL, 0.62 + 0.23 * len(rows), paint)
+
+    def confidence(self, confidence: Confidence) -> bytes:
+        """Scores in bins of 0.05, with the line of the threshold most in use."""
+
+        def paint(axes: Axes) -> None:
+            places = [(entry.low + entry.high) / 2 for entry in confidence.bins]
+            below = [entry.below for entry in confidence.bins]
+            axes.bar(
+                places,
+                below,
+                width=0.043,
+                color=ALERT,
+                edgecolor="white",
+                linewidth=0,
+                hatch="////",
+                label="below its threshold",
+            )
+            axes.bar(
+                places,
+                [entry.at_or_above for entry in confidence.bins],
+                width=0.043,
+                bottom=below,
+                color=DARK,
+                label="at or above its threshold",
+            )
+            if confidence.threshold is not None:
+                axes.axvline(
+                    confidence.threshold,
+                    color=INK,
+                    linewidth=1,
+                    linestyle=(0, (4, 2)),
+                    label=f"threshold {confidence.threshold:g}",
+                )
+            axes.set_xlim(0, 1)
+            axes.set_xticks([i / 10 for i in range(11)])
+            axes.set_xlabel("confidence (0 worst, 1 best on each record's own scale)")
+            _count_axis(axes)
+            _legend(axes, 3)
+
+        return self._draw(FULL, 2.1, paint)
+
+    def slices(self, rows: Sequence[Slice], lines: int) -> bytes:
+        """Shares by model or by jurisdiction, with what lay below the threshold; room for that many lines, so that two
+        of them stand level beside each other."""
+
+        def paint(axes: Axes) -> None:
+            below = [row.below for row in rows]
+            axes.barh(
+                range(len(rows)),
+                below,
+                height=0.62,
+                color=ALERT,
+                edgecolor="white",
+                linewidth=0,
+                hatch="////",
+                label="below threshold",
+            )
+            axes.barh(
+                range(len(rows)),
+                [row.count - row.below for row in rows],
+                height=0.62,
+                left=below,
+                color=DARK,
+                label="other",
+            )
+            _labels(axes, [self._plain(row.label, 22) for row in rows], [row.count for row in rows])
+            axes.set_ylim(lines - 0.5, -0.5)
+            _legend(axes, 2)
+
+        return self._draw(HALF, 0.5 + 0.2 * lines, paint)
+
+    def latency(self, latency: Latency) -> bytes:
+        """Latency of the model's answers, with quantile lines; the last, lighter column holds everything slower."""
+
+        def paint(axes: Axes) -> None:
+            body, tail = latency.bins[:-1], latency.bins[-1]
+            width = body[0].high or 1
+            axes.bar(
+                [entry.low for entry in body],
+                [entry.count for entry in body],
+                width=width * 0.88,
+                align="edge",
+                color=DARK,
+            )
+            axes.bar(
+                [tail.low],
+                [tail.count],
+                width=width * 0.88,
+                align="edge",
+                color=LIGHT,
+                edgecolor=DARK,
+                linewidth=0.5,
+            )
+            for name, value, dashes in (
+                ("median", latency.p50, (4, 2)),
+                ("95 %", latency.p95, (2, 1.5)),
+                ("99 %", latency.p99, (0.8, 1.2)),
+            ):
+                if value is not None:
+                    axes.axvline(
+                        value, color=INK, linewidth=0.9, linestyle=(0, dashes), label=f"{name}: {value:,} ms"
+                    )
+            axes.set_xlim(0, tail.low + width)
+            axes.set_xlabel("ms")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            _count_axis(axes)
+            _legend(axes, 3)
+
+        return self._draw(FULL, 1.75, paint)
+
+    def _draw(self, width: float, height: float, paint: Callable[[Axes], None]) -> bytes:
+        with matplotlib.rc_context(cast(Any, self._style)):
+            figure = Figure(figsize=(width, height), layout="constrained")
+            FigureCanvasSVG(figure)
+            axes = figure.add_subplot()
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+            axes.tick_params(length=2.5, width=0.6)
+            axes.set_axisbelow(True)
+            paint(axes)
+            out = io.BytesIO()
+            figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+            return out.getvalue()
+
+
+def _count_axis(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _labels(axes: Axes, names: list[str], counts: list[int]) -> None:
+    """Names on the left, the count behind each bar, the first one on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xticks([])
+    axes.set_xlim(0, max(counts, default=1) * 1.14 or 1)
+    for place, count in enumerate(counts):
+        axes.annotate(
+            f"{count:,}", (count, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5
+        )
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=7.5,
+        borderaxespad=0.2,
+        handlelength=1.6,
+        columnspacing=1.4,
+        handletextpad=0.5,
+        borderpad=0,
+    )

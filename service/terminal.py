@@ -1,0 +1,85 @@
+"""What the command line prints: one JSON document or words, progress on standard error, errors as one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vault.core.errors import VaultError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def json_option(command: Callable[P, T]) -> Callable[P, T]:
+    """Give a command ``--json``; ``wants_json`` tells whether it was given."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        context.meta["reasonvault.json"] = value
+
+    option = click.option(
+        "--json", is_flag=True, expose_value=False, callback=remember, is_eager=True, help="Print one JSON document."
+    )
+    return option(command)
+
+
+def wants_json() -> bool:
+    """Say whether the running command was given ``--json``."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get("reasonvault.json"))
+
+
+def say(words: str, document: dict[str, Any] | list[Any], *, err: bool = False) -> None:
+    """Print words for people, or the document where ``--json`` was given."""
+    click.echo(json.dumps(document, ensure_ascii=False, default=str) if wants_json() else words, err=err)
+
+
+def fail(error: VaultError) -> NoReturn:
+    """Print one line on standard error (and a JSON document on standard output where asked) and end."""
+    if wants_json():
+        click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, ensure_ascii=False))
+    click.echo(f"reasonvault: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def reporting_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """End a command's VaultError, and an interrupt or a closed pipe, as one line and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except VaultError as error:
+            fail(error)
+        except MemoryError:
+            fail(VaultError("out of memory; nothing unacknowledged was kept"))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                sys.stderr.close()
+                sys.exit(1)
+            fail(VaultError(f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}"))
+
+    return wrapped
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar on standard error while the body runs; the yielded function takes (done, total)."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = console.is_terminal and not wants_json()
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task(what, total=total)
+
+        def update(done: int, total: int | None = total) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield update

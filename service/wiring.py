@@ -1,0 +1,234 @@
+"""Wiring: the one place where parts become a vault. The command line and, later, the service come through here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import Engine
+
+from retention.keeping import keeper
+from retention.rules import RuleBook, load_default
+from service import home as homes
+from service.home import Identity
+from vault import events, ledgers
+from vault.checkpoints import Checkpoints
+from vault.context import Actor, Keeper, Vault
+from vault.core.errors import Forked, UsageError
+from vault.db import migrate, store
+from vault.db.embedded import EmbeddedServer
+from vault.db.engine import connect, transact, translated
+from vault.keys.keyfile import KeyDirectory
+from vault.keys.provider import Signer
+from vault.keys.ring import Ring, tenant_ref
+
+DEFAULT_HOST = "reasonvault.local"
+DEFAULT_REGION = "local"
+_SIGNER = "checkpoint.1"
+
+
+class Database:
+    """The database behind a home: ``DATABASE_URL`` where it is set, else the embedded server, started on demand.
+
+    With a URL, the owner's rights come from DATABASE_OWNER_URL where that is set; every session of the application takes
+    on its own small role whichever login it uses.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._url = os.environ.get("DATABASE_URL")
+
+    @cached_property
+    def server(self) -> EmbeddedServer | None:
+        """The embedded server, None where DATABASE_URL names another."""
+        if self._url:
+            return None
+        return EmbeddedServer(self._home, production=os.environ.get("REASONVAULT_ENV") == "production")
+
+    def owner_dsn(self) -> str:
+        """Return a connection string that may migrate."""
+        return os.environ.get("DATABASE_OWNER_URL") or self._url or self._running().dsn("owner")
+
+    def app_dsn(self) -> str:
+        """Return the application's connection string."""
+        return self._url or self._running().dsn("app")
+
+    def engine(self) -> Engine:
+        """Return an engine in the application's role, its schema checked.
+
+        Raises:
+            UsageError: the schema is older or newer than this version needs.
+            Unavailable: the database does not answer.
+        """
+        engine = connect(self.app_dsn())
+        try:
+            with translated(), engine.connect() as connection:
+                migrate.require_current(connection)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    def _running(self) -> EmbeddedServer:
+        assert self.server is not None
+        self.server.ensure_running()
+        return self.server
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A vault without its keys: what verification needs, and nothing that could open a record."""
+
+    engine: Engine
+    checkpoints: Checkpoints
+    identity: Identity
+
+
+def clock() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def identity(home: Path) -> Identity:
+    """Return which vault lives in a home.
+
+    Raises:
+        UsageError: none does yet.
+    """
+    found = homes.read_identity(home)
+    if found is None:
+        raise UsageError(f"no vault in {home}: run 'reasonvault init' first, or set REASONVAULT_HOME")
+    return found
+
+
+@contextmanager
+def open_sealed(home: Path) -> Iterator[Sealed]:
+    """Open a vault without its passphrase."""
+    found = identity(home)
+    engine = Database(home).engine()
+    try:
+        yield Sealed(engine, _checkpoints(home, found), found)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_vault(home: Path, passphrase: bytes, actor: Actor | None = None) -> Iterator[Vault]:
+    """Open a vault with its keys.
+
+    Raises:
+        Denied: wrong passphrase.
+        UsageError, Unavailable: no vault here, or a part of it cannot be reached.
+    """
+    found = identity(home)
+    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
+        engine = Database(home).engine()
+        try:
+            with _assembled(home, found, keys, engine, actor or homes.local_actor()) as vault:
+                yield vault
+        finally:
+            engine.dispose()
+
+
+def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION) -> bool:
+    """Make a vault, or finish making one; running it again changes nothing.
+
+        1. home directory    2. key store    3. tenant and checkpoint keys    4. vault.json
+        5. database schema   6. events ledger   7. the event that says so
+
+    A crash after any step is completed by the next run: each step looks for its own result first.
+
+    Returns:
+        Whether the vault is new.
+
+    Raises:
+        Denied: a vault is here and this is not its passphrase.
+        Forked: the home remembers an events ledger that the database does not have.
+    """
+    homes.prepare(home)
+    with _key_directory(home, passphrase) as keys:
+        found = homes.read_identity(home)
+        if found is None:
+            found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(_SIGNER).hex())
+            homes.write_identity(home, found)
+        keys.create_key(tenant_ref(found.tenant))
+        database = Database(home)
+        migrate.upgrade(database.owner_dsn())
+        engine = database.engine()
+        try:
+            with _assembled(home, found, keys, engine, homes.local_actor()) as vault:
+                return _ensure_events(vault)
+        finally:
+            engine.dispose()
+
+
+def rule_book() -> RuleBook:
+    """Return the packaged retention rule book."""
+    return load_default()
+
+
+def _ensure_events(vault: Vault) -> bool:
+    known = {row.ledger_id for row in transact(vault.engine, store.ledgers)}
+    if vault.events not in known:
+        checkpoint = vault.checkpoints.read(vault.events)
+        if checkpoint is not None and checkpoint.size > 0:
+            raise Forked(
+                "the database does not have the events ledger this home remembers: restore its backup", str(vault.events)
+            )
+        ledgers.make(vault, vault.events, ledgers.EVENTS, "events", (), ())
+    if any(True for _ in ledgers.history(vault, "vault.initialised")):
+        return False
+    events.record(vault, "vault.initialised", {"rulebook": vault.rulebook.hex(), "region": vault.region})
+    return True
+
+
+@contextmanager
+def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
+    path = home / "keys"
+    if path.is_dir() and any(path.iterdir()):
+        opened = KeyDirectory.open(path, passphrase, clock=time.monotonic)
+    else:
+        opened = KeyDirectory.create(path, passphrase, clock=time.monotonic)
+    with opened as keys:
+        yield keys
+
+
+@contextmanager
+def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
+    book = rule_book()
+
+    def keep(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Keeper:
+        return keeper(book, ledger_jurisdictions=jurisdictions, opted_in=rules)
+
+    ring = Ring(keys, clock=time.monotonic)
+    try:
+        yield Vault(
+            engine=engine,
+            checkpoints=_checkpoints(home, found, _signing(keys)),
+            ring=ring,
+            tenant=str(found.tenant),
+            region=found.region,
+            events=found.events,
+            actor=actor,
+            clock=clock,
+            writer=secrets.token_hex(8),
+            keeper=keep,
+            rulebook=book.digest,
+        )
+    finally:
+        ring.close()
+
+
+def _signing(keys: Signer) -> Callable[[bytes], bytes]:
+    return lambda message: keys.sign(_SIGNER, message)
+
+
+def _checkpoints(home: Path, found: Identity, sign: Callable[[bytes], bytes] | None = None) -> Checkpoints:
+    return Checkpoints(home / "checkpoints", found.host, bytes.fromhex(found.signer), sign)

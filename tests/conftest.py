@@ -1,0 +1,39 @@
+"""Fixtures that every test may ask for: a database of its own, a server of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import Database, Run
+from vault.db.embedded import EmbeddedServer
+
+
+@pytest.fixture(scope="session")
+def postgres_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The servers of this test run, shared by its workers."""
+    folder = tmp_path_factory.getbasetemp()
+    run = Run(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, postgres_run: Run) -> Iterator[Database]:
+    """A migrated, empty database; on a server with fsync for tests marked ``durable``."""
+    durable = request.node.get_closest_marker("durable") is not None
+    with postgres_run.database(durable=durable) as database:
+        yield database
+
+
+@pytest.fixture
+def own_server(postgres_run: Run, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """An embedded server of the test's own, durable and not yet started, which it may kill and break."""
+    home = tmp_path / "home"
+    postgres_run.watch(home)
+    server = EmbeddedServer(home)
+    yield server
+    server.discard()

@@ -1,0 +1,149 @@
+"""Audit: read everything again and believe nothing that can be computed.
+
+    1. the events ledger first: it tells which ledgers were ever made, and with which genesis
+    2. every ledger that the events, the checkpoints outside the database or the database itself know of
+    3. for each: checkpoint signature, head, then all entries in one stream (vault.checking)
+
+Streams: memory does not grow with the ledger. Needs keys only at depth ``open``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from vault.checking import Announced, Checker
+from vault.checkpoints import Checkpoints
+from vault.core.errors import EvidenceError, Forked, Missing
+from vault.db import store
+from vault.db.engine import translated
+from vault.db.store import AuditRow, HeadRow, LedgerRow
+from vault.keys.ring import Ring
+from vault.opening import Opener
+from vault.verdict import Depth, LedgerReport, Verdict
+
+Progress = Callable[[str, int, int], None]
+"""Called with (ledger name, entries read, entries to read)."""
+
+
+def audit(
+    engine: Engine,
+    checkpoints: Checkpoints,
+    events: UUID,
+    depth: Depth,
+    *,
+    ring: Ring | None = None,
+    only: str | None = None,
+    progress: Progress = lambda _name, _done, _total: None,
+) -> list[LedgerReport]:
+    """Verify the vault, or one ledger and the events ledger that vouches for it.
+
+    Args:
+        events: the tenant's events ledger, as the home directory knows it, not as the database says.
+        ring: needed at depth OPEN.
+        only: a ledger's name or uuid.
+
+    Returns:
+        One report a ledger, the events ledger first.
+
+    Raises:
+        Unavailable: the database or, at depth OPEN, the key provider cannot be reached; nothing was concluded.
+        Missing: ``only`` names a ledger that nothing knows of.
+    """
+    with translated(), engine.connect() as connection:
+        # One snapshot for head and entries, so that appends going on beside us look neither missing nor forged.
+        connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        known = {row.ledger_id: row for row in store.ledgers(connection)}
+        first = _Audit(connection, checkpoints, depth, engine, ring, progress)
+        reports = [first.ledger(events, known.get(events), None)]
+        announced = first.announced
+        universe = [*announced, *checkpoints.ledgers(), *known]
+        wanted = [ledger for ledger in dict.fromkeys(universe) if ledger != events]
+        if only is not None:
+            wanted = [ledger for ledger in wanted if only in (str(ledger), _name(ledger, known, announced))]
+            if not wanted and only not in ("events", str(events)):
+                raise Missing(f"neither the events nor the database know a ledger named {only}")
+        for ledger in wanted:
+            row, told = known.get(ledger), announced.get(ledger)
+            if row is None and told is None and first.never_came_to_be(ledger):
+                continue
+            reports.append(first.ledger(ledger, row, told))
+    return reports
+
+
+def _name(ledger: UUID, known: dict[UUID, LedgerRow], announced: dict[UUID, Announced]) -> str:
+    if ledger in announced:
+        return announced[ledger].name
+    return known[ledger].name if ledger in known else ""
+
+
+class _Audit:
+    """One run over one snapshot."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        checkpoints: Checkpoints,
+        depth: Depth,
+        engine: Engine,
+        ring: Ring | None,
+        progress: Progress,
+    ) -> None:
+        self._connection = connection
+        self._checkpoints = checkpoints
+        self._depth = depth
+        self._engine = engine
+        self._ring = ring
+        self._progress = progress
+        self.announced: dict[UUID, Announced] = {}
+
+    def never_came_to_be(self, ledger: UUID) -> bool:
+        """Say whether a checkpoint directory is what a crash before the ledger's first commit leaves behind."""
+        try:
+            checkpoint = self._checkpoints.read(ledger)
+        except Forked:
+            return False
+        return checkpoint is not None and checkpoint.size == 0
+
+    def ledger(self, ledger: UUID, row: LedgerRow | None, told: Announced | None) -> LedgerReport:
+        report = LedgerReport(ledger, origin=self._checkpoints.origin(ledger))
+        report.name = row.name if row else told.name if told else "?"
+        report.kind = row.kind if row else "?"
+        head = store.read_head(self._connection, ledger)
+        if row is None or head is None:
+            report.add(Verdict.MISSING, None, "the ledger is gone from the database" if row is None else "no head row")
+        self._against_checkpoint(report, head)
+        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger))
+        total = max(head.size if head else 0, report.size)
+        for entry in self._entries(ledger):
+            checker.take(entry)
+            if report.entries % 1000 == 0:
+                self._progress(report.name, report.entries, total)
+        checker.finish(head, row, told)
+        self._progress(report.name, report.entries, total)
+        self.announced |= checker.announced
+        return report
+
+    def _against_checkpoint(self, report: LedgerReport, head: HeadRow | None) -> None:
+        try:
+            checkpoint = self._checkpoints.read(report.ledger)
+            if checkpoint is None:
+                report.add(Verdict.FORKED, None, "the checkpoint outside the database is missing")
+                return
+            report.size, report.root = checkpoint.size, checkpoint.root
+            if head is not None:
+                self._checkpoints.require_consistent(report.ledger, head)
+        except EvidenceError as error:
+            report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
+
+    def _entries(self, ledger: UUID) -> Iterator[AuditRow]:
+        if self._depth is Depth.LEAVES:
+            return store.stream_bare(self._connection, ledger)
+        return store.stream_entries(self._connection, ledger, 0, None)
+
+    def _opener(self, ledger: UUID) -> Opener | None:
+        if self._depth is not Depth.OPEN or self._ring is None:
+            return None
+        return Opener(self._engine, self._ring, ledger)

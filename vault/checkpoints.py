@@ -1,0 +1,225 @@
+"""Checkpoints outside the database: the memory that a restored or rewritten database cannot take back.
+
+Below ``<home>/checkpoints/<ledger uuid>/``:
+
+    checkpoint  the last signed tree head, a C2SP note, as a stranger's tool reads it
+    pending     tree heads that a commit of ours was about to reach and that no checkpoint covers yet
+
+Order around every commit, under the head's row lock up to step 3:
+
+    1. compare: the database's head must be the checkpoint's tree, or one that ``pending`` announced; else FORKED, no append
+    2. announce: write the head this transaction will reach to ``pending``, fsync
+    3. COMMIT, the commit point
+    4. sign the new head, write ``checkpoint`` by compare-and-swap, fsync; then receipts
+
+A crash before 3 leaves an announcement that nothing reached: harmless. A crash after 3 leaves entries that the next append
+finds announced, and signs. Without step 2 that next append would sign whatever rows a database owner had put there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+from vault.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from vault.core.errors import Forked, Modified, Unavailable
+from vault.core.note import VerifierKey
+from vault.core.tree import EMPTY_ROOT, Frontier
+from vault.db.store import HeadRow
+
+
+class Checkpoints:
+    """The checkpoint directory of one vault.
+
+    Args:
+        directory: below the home, never inside the database's data directory.
+        host: first half of every origin.
+        public_key: the tenant's checkpoint key, 32 bytes: what verification trusts.
+        sign: None where only verification is wanted; signing then raises Unavailable.
+    """
+
+    def __init__(
+        self, directory: Path, host: str, public_key: bytes, sign: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        self._directory = directory
+        self._host = host
+        self._public_key = public_key
+        self._sign = sign
+
+    def origin(self, ledger: UUID) -> str:
+        """Return the ledger's origin, ``host/uuid``: the name under which its checkpoints are signed."""
+        return f"{self._host}/{ledger}"
+
+    def verifier(self, ledger: UUID) -> VerifierKey:
+        """Return the key that must have signed the ledger's checkpoints."""
+        return VerifierKey.from_public(self.origin(ledger), self._public_key)
+
+    def ledgers(self) -> list[UUID]:
+        """Return every ledger that ever had a checkpoint here."""
+        if not self._directory.is_dir():
+            return []
+        return sorted(UUID(path.name) for path in self._directory.iterdir() if _is_uuid(path.name))
+
+    def begin(self, ledger: UUID) -> None:
+        """Sign the empty tree of a ledger about to be created, so that from now on a missing file means harm."""
+        path = self._place(ledger)
+        if not path.exists():
+            _make_directory(path)
+            self._write(ledger, 0, EMPTY_ROOT)
+
+    def read(self, ledger: UUID) -> Checkpoint | None:
+        """Return the last checkpoint, its signature verified; None when there is none.
+
+        Raises:
+            Forked: the file is there but not a checkpoint of this ledger signed by the vault's key.
+        """
+        note = self.note(ledger)
+        if note is None:
+            return None
+        try:
+            return open_checkpoint(note, [self.verifier(ledger)], self.origin(ledger))
+        except Modified as error:
+            raise Forked(f"the checkpoint outside the database is not ours: {error}", str(ledger)) from None
+
+    def note(self, ledger: UUID) -> str | None:
+        """Return the last checkpoint's text as it lies there, unverified."""
+        try:
+            return (self._place(ledger) / "checkpoint").read_text("utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError):
+            raise Unavailable(f"cannot read the checkpoint of ledger {ledger}: check the home directory") from None
+
+    def require_consistent(self, ledger: UUID, head: HeadRow) -> Frontier:
+        """Compare the database's head with what was signed or announced, and return its frontier.
+
+        Raises:
+            Forked: it is behind, different, or further than anything this vault was about to write.
+        """
+        place = str(ledger)
+        checkpoint = self.read(ledger)
+        if checkpoint is None:
+            raise Forked("the checkpoint outside the database is missing: appends stop", place)
+        frontier = Frontier.from_bytes(head.size, head.frontier)
+        if head.size < checkpoint.size:
+            raise Forked(f"the database is behind its checkpoint of size {checkpoint.size}", place, head.size)
+        if head.size == checkpoint.size:
+            if frontier.root() != checkpoint.root:
+                raise Forked("the database's tree is not the one that was signed", place, head.size)
+        elif (head.size, head.frontier) not in self.pending(ledger):
+            raise Forked("the database holds entries that this vault did not write", place, checkpoint.size)
+        return frontier
+
+    def announce(self, ledger: UUID, head: HeadRow) -> None:
+        """Write down the head that the current transaction will reach. The caller holds the head's row lock."""
+        signed = self.read(ledger)
+        covered = signed.size if signed else 0
+        waiting = [known for known in self.pending(ledger) if known[0] > covered]
+        lines = [f"{size} {frontier.hex()}\n" for size, frontier in [*waiting, (head.size, head.frontier)]]
+        _replace(self._place(ledger) / "pending", "".join(lines))
+
+    def pending(self, ledger: UUID) -> list[tuple[int, bytes]]:
+        """Return the announced heads as (size, frontier).
+
+        Raises:
+            Forked: the file does not hold what ``announce`` writes.
+        """
+        try:
+            lines = (self._place(ledger) / "pending").read_text("ascii").splitlines()
+            return [(int(size), bytes.fromhex(frontier)) for size, frontier in map(str.split, lines)]
+        except FileNotFoundError:
+            return []
+        except (ValueError, UnicodeDecodeError):
+            raise Forked("the announced heads outside the database were edited", str(ledger)) from None
+
+    def publish(self, ledger: UUID, frontier: Frontier) -> str:
+        """Sign a committed head and return the note.
+
+        The file moves by compare-and-swap and only forward: when another process has signed a later head already, that one
+        stays, and this commit's own checkpoint is still good for its receipts.
+
+        Raises:
+            Forked: the file holds another tree of the same size.
+        """
+        checkpoint = Checkpoint(self.origin(ledger), frontier.size, frontier.root())
+        with self._exclusive(ledger):
+            last = self.read(ledger)
+            if last is None:
+                raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger))
+            if last.size == checkpoint.size and last.root != checkpoint.root:
+                raise Forked("two trees of the same size", str(ledger), last.size)
+            if last.size < checkpoint.size:
+                return self._write(ledger, checkpoint.size, checkpoint.root)
+        return self._signed(checkpoint)
+
+    def _write(self, ledger: UUID, size: int, root: bytes) -> str:
+        note = self._signed(Checkpoint(self.origin(ledger), size, root))
+        _replace(self._place(ledger) / "checkpoint", note)
+        return note
+
+    def _signed(self, checkpoint: Checkpoint) -> str:
+        if self._sign is None:
+            raise Unavailable("the key store is locked: signing needs the passphrase")
+        return sign_checkpoint(checkpoint, self._sign, self._public_key)
+
+    def _place(self, ledger: UUID) -> Path:
+        return self._directory / str(ledger)
+
+    @contextmanager
+    def _exclusive(self, ledger: UUID) -> Iterator[None]:
+        """One process at a time may compare and swap. The lock is the directory's own, so no lock file is left."""
+        try:
+            descriptor = os.open(self._place(ledger), os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger)) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        _sync(path.parent)
+    except OSError as error:
+        raise Unavailable(f"cannot write below {path.parent}: {error.strerror}") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of either."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8", opener=_private) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Unavailable(f"cannot write {path.name} of a ledger: {error.strerror}; appends stop") from None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

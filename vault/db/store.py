@@ -1,0 +1,256 @@
+"""The store: every statement on the append path and the read path, each with its purpose.
+
+Functions take the connection of the caller's transaction and never commit; ``vault.db.engine.transact`` does.
+The head row's lock is the append path: whoever holds it is the only writer of that ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import tuple_row
+from sqlalchemy import Connection, insert, select, text, update
+
+from vault.core.errors import Forked, Missing
+from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, epoch, head, key_group, ledger, sealed
+
+
+class LedgerRow(NamedTuple):
+    """One ledger. ``id_key`` is wrapped by the tenant's key."""
+
+    ledger_id: UUID
+    tenant: str
+    kind: str
+    name: str
+    id_key: bytes
+
+
+class HeadRow(NamedTuple):
+    """Size, hash of the last leaf, and the Merkle frontier (32 bytes a peak)."""
+
+    size: int
+    last_hash: bytes
+    frontier: bytes
+
+
+class SealedRow(NamedTuple):
+    """What stands beside a leaf until disposal; facets and tags are None for events. Field order is COPY order."""
+
+    epoch_id: int
+    wrapped_key: bytes
+    envelope: bytes
+    salt: bytes | None
+    facets: tuple[Any, ...] | None  # in the order of FACET_COLUMNS, occurred_at as datetime
+    tags: tuple[int | None, int | None, int | None] | None
+
+
+_SEALED_COLUMNS = ("ledger_id", "seq", "epoch_id", "wrapped_key", "envelope", "salt", *FACET_COLUMNS, *TAG_COLUMNS)
+_SEALED_TYPES = (
+    *("uuid", "int8", "int8", "bytea", "bytea", "bytea"),
+    *("text", "timestamptz", "text", "text", "int2", "int2", "int2", "bool", "bool", "float8", "int4", "int4", "text"),
+    *("int8", "int8", "int8"),
+)
+_NO_FACETS = (None,) * len(FACET_COLUMNS)
+_NO_TAGS = (None,) * len(TAG_COLUMNS)
+
+
+def create_ledger(connection: Connection, row: LedgerRow, genesis: bytes, first: HeadRow) -> None:
+    """Insert a ledger, its head and its genesis leaf: all of one ledger, so one transaction."""
+    connection.execute(insert(ledger), row._asdict())
+    connection.execute(insert(head), {"ledger_id": row.ledger_id, **first._asdict()})
+    connection.execute(insert(entry), {"ledger_id": row.ledger_id, "seq": 0, "id_tag": None, "leaf": genesis})
+
+
+def ledgers(connection: Connection) -> list[LedgerRow]:
+    """Return all ledgers, by name."""
+    return [LedgerRow(*row) for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))]
+
+
+def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
+    """Take the append lock of one ledger and return its head.
+
+    Raises:
+        Missing: the ledger has no head row.
+    """
+    columns = (head.c.size, head.c.last_hash, head.c.frontier)
+    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()).one_or_none()
+    if found is None:
+        raise Missing("the head row is missing", str(ledger_id))
+    return HeadRow(*found)
+
+
+def read_head(connection: Connection, ledger_id: UUID) -> HeadRow | None:
+    """Return a ledger's head without locking it."""
+    columns = (head.c.size, head.c.last_hash, head.c.frontier)
+    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id)).one_or_none()
+    return None if found is None else HeadRow(*found)
+
+
+def move_head(connection: Connection, ledger_id: UUID, old: HeadRow, new: HeadRow) -> None:
+    """Move the head by compare-and-swap.
+
+    Raises:
+        Forked: the head is not where this transaction read it.
+    """
+    moved = connection.execute(
+        update(head)
+        .where(head.c.ledger_id == ledger_id, head.c.size == old.size, head.c.last_hash == old.last_hash)
+        .values(**new._asdict())
+    )
+    if moved.rowcount != 1:
+        raise Forked("the head moved under its own lock", str(ledger_id), old.size)
+
+
+def find_tags(connection: Connection, ledger_id: UUID, id_tags: Sequence[bytes]) -> dict[bytes, int]:
+    """Return the positions of the id tags that the ledger already has."""
+    found = connection.execute(
+        text("SELECT id_tag, seq FROM vault.entry WHERE ledger_id = :ledger AND id_tag = ANY(:tags)"),
+        {"ledger": ledger_id, "tags": list(id_tags)},
+    )
+    return {bytes(row[0]): row[1] for row in found}
+
+
+def copy_entries(
+    connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]
+) -> None:
+    """Bulk-insert (seq, id_tag, stored leaf)."""
+    statement = "COPY vault.entry (ledger_id, seq, id_tag, leaf) FROM STDIN (FORMAT BINARY)"
+    with _cursor(connection).copy(statement) as copy:
+        copy.set_types(("uuid", "int8", "bytea", "bytea"))
+        for seq, id_tag, leaf in rows:
+            copy.write_row((ledger_id, seq, id_tag, leaf))
+
+
+def copy_sealed(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, SealedRow]]) -> None:
+    """Bulk-insert (seq, sealed row)."""
+    statement = f"COPY vault.sealed ({', '.join(_SEALED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+    with _cursor(connection).copy(statement) as copy:
+        copy.set_types(_SEALED_TYPES)
+        for seq, row in rows:
+            copy.write_row((ledger_id, seq, *row[:4], *(row.facets or _NO_FACETS), *(row.tags or _NO_TAGS)))
+
+
+def fetch_leaf(connection: Connection, ledger_id: UUID, seq: int) -> bytes | None:
+    """Return one stored leaf."""
+    statement = select(entry.c.leaf).where(entry.c.ledger_id == ledger_id, entry.c.seq == seq)
+    found: bytes | None = connection.execute(statement).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def fetch_sealed(connection: Connection, ledger_id: UUID, seq: int) -> SealedRow | None:
+    """Return what stands beside one leaf, None where it was disposed of or never was."""
+    columns = [sealed.c[name] for name in _SEALED_COLUMNS[2:]]
+    statement = select(*columns).where(sealed.c.ledger_id == ledger_id, sealed.c.seq == seq)
+    found = connection.execute(statement).one_or_none()
+    return None if found is None else _sealed_row(tuple(found))
+
+
+def stream_leaves(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+    """Stream (seq, stored leaf) in order from ``first``, up to but without ``end``."""
+    return _stream(
+        connection,
+        "SELECT seq, leaf FROM vault.entry WHERE ledger_id = %s AND seq >= %s AND seq < %s ORDER BY seq",
+        (ledger_id, first, _end(end)),
+    )
+
+
+class AuditRow(NamedTuple):
+    """One entry as the verifier reads it.
+
+    ``leaf`` is None where only a sealed row stands; ``sealed`` is None where nothing stands beside the leaf, or, with
+    ``beside`` false, where nobody looked.
+    """
+
+    seq: int
+    id_tag: bytes | None
+    leaf: bytes | None
+    sealed: SealedRow | None
+    beside: bool
+
+
+def stream_bare(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
+    """Stream leaves alone, in order."""
+    rows = _stream(
+        connection, "SELECT seq, id_tag, leaf FROM vault.entry WHERE ledger_id = %s ORDER BY seq", (ledger_id,)
+    )
+    for row in rows:
+        yield AuditRow(*row, None, False)
+
+
+def stream_entries(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[AuditRow]:
+    """Stream whole entries in order. A full join, so that neither side can hide a row from the verifier."""
+    beside = ", ".join(f"s.{name}" for name in _SEALED_COLUMNS[2:])
+    rows = _stream(
+        connection,
+        f"""SELECT coalesce(e.seq, s.seq), e.id_tag, e.leaf, {beside}
+            FROM (SELECT * FROM vault.entry WHERE ledger_id = %s AND seq >= %s AND seq < %s) e
+            FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s AND seq >= %s AND seq < %s) s
+            ON s.seq = e.seq ORDER BY 1""",  # noqa: S608 - column names are constants of this module
+        (ledger_id, first, _end(end)) * 2,
+    )
+    for row in rows:
+        yield AuditRow(row[0], row[1], row[2], None if row[3] is None else _sealed_row(row[3:]), True)
+
+
+def groups(connection: Connection, ledger_id: UUID) -> list[tuple[str, str, bytes]]:
+    """Return (group, key reference, wrapped index key) of a ledger's groups."""
+    columns = (key_group.c.name, key_group.c.key_ref, key_group.c.index_key)
+    found = connection.execute(select(*columns).where(key_group.c.ledger_id == ledger_id))
+    return [(row[0], row[1], bytes(row[2])) for row in found]
+
+
+def insert_group(connection: Connection, ledger_id: UUID, name: str, key_ref: str, index_key: bytes) -> None:
+    """Insert a group unless another writer was first; the caller reads back which one stands."""
+    connection.execute(
+        text(
+            "INSERT INTO vault.key_group (ledger_id, name, key_ref, index_key)"
+            " VALUES (:ledger, :name, :key_ref, :index_key) ON CONFLICT (ledger_id, name) DO NOTHING"
+        ),
+        {"ledger": ledger_id, "name": name, "key_ref": key_ref, "index_key": index_key},
+    )
+
+
+def insert_epoch(connection: Connection, row: dict[str, Any]) -> None:
+    """Insert one epoch key, wrapped."""
+    connection.execute(insert(epoch), row)
+
+
+def epochs(connection: Connection, ledger_id: UUID) -> Iterator[tuple[int, str, str, str, str, bytes]]:
+    """Return (epoch id, group, key reference, writer, day, wrapped key) of a ledger's epoch keys."""
+    columns = (epoch.c.epoch_id, epoch.c.group_name, epoch.c.key_ref, epoch.c.writer, epoch.c.day, epoch.c.wrapped)
+    for row in connection.execute(select(*columns).where(epoch.c.ledger_id == ledger_id)):
+        yield (row[0], row[1], row[2], row[3], row[4], bytes(row[5]))
+
+
+def _sealed_row(row: Sequence[Any]) -> SealedRow:
+    facets_end = 4 + len(FACET_COLUMNS)
+    facets = tuple(row[4:facets_end])
+    return SealedRow(
+        row[0], row[1], row[2], row[3], None if facets == _NO_FACETS else facets, (row[-3], row[-2], row[-1])
+    )
+
+
+def _stream(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield rows through a server-side cursor in binary: memory stays flat however long the ledger is."""
+    driver = _driver(connection)
+    with driver.cursor(name="stream", binary=True, row_factory=tuple_row) as cursor:
+        cursor.itersize = 2000
+        cursor.execute(statement, parameters, binary=True)
+        yield from cursor
+
+
+def _end(end: int | None) -> int:
+    return 2**62 if end is None else end
+
+
+def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
+    return _driver(connection).cursor()
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver

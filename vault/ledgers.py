@@ -1,0 +1,173 @@
+"""Ledgers: made once, announced in the tenant's events ledger, never dropped.
+
+    1. sign the checkpoint of the empty tree outside the database
+    2. COMMIT ledger row, head and genesis leaf: the ledger exists
+    3. sign the checkpoint of size 1
+    4. record ``ledger.created`` with the genesis leaf's hash in the events ledger
+
+A crash after 2 leaves a ledger that nobody may write to yet; making it again, or any append to it, finishes 3 and 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from vault import events
+from vault.context import Vault
+from vault.core import canonical, leaf, packing
+from vault.core.errors import Forked, Missing, Modified, UsageError
+from vault.core.leaf import EventLeaf, GenesisLeaf
+from vault.core.tree import Frontier, leaf_hash
+from vault.db import store
+from vault.db.engine import transact, translated
+from vault.db.store import HeadRow, LedgerRow
+from vault.linking import append
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """One ledger: its row and the genesis leaf that says what it is."""
+
+    row: LedgerRow
+    genesis: GenesisLeaf
+    size: int
+
+    @property
+    def id(self) -> UUID:
+        return self.row.ledger_id
+
+
+def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Ledger:
+    """Make a decisions ledger, or finish and return the one of the same name and terms.
+
+    Raises:
+        UsageError: a bad name, no jurisdiction, a rule that does not exist, or the name is taken on other terms.
+    """
+    if _NAME.fullmatch(name) is None or name == EVENTS:
+        raise UsageError("a ledger's name is 1 to 63 of a-z, 0-9 and '-', and not 'events'")
+    if not jurisdictions:
+        raise UsageError("a ledger needs at least one --jurisdiction")
+    vault.keeper(jurisdictions, rules)  # refuses rules and codes that do not exist
+    with translated(), vault.engine.connect() as connection:
+        # The events ledger's head lock stands in for a unique name: no key may span ledgers to enforce one.
+        store.lock_head(connection, vault.events)
+        if find(vault, name) is None:
+            make(vault, uuid4(), name, "decisions", jurisdictions, rules)
+    standing = get(vault, name)
+    if (standing.genesis.jurisdictions, standing.genesis.rules) != (jurisdictions, rules):
+        raise UsageError(f"ledger {name} exists with other jurisdictions or rules; they are frozen in its genesis")
+    announce(vault, standing)
+    return standing
+
+
+def make(
+    vault: Vault, ledger: UUID, name: str, kind: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]
+) -> None:
+    """Steps 1 to 3: write a ledger of either kind."""
+    genesis = canonical.encode(
+        {
+            "created_at": leaf.instant_ms(vault.clock()),
+            "jurisdictions": list(jurisdictions),
+            "kind": "genesis",
+            "ledger": str(ledger),
+            "ledger_kind": kind,
+            "name": name,
+            "region": vault.region,
+            "rulebook": canonical.b64(vault.rulebook),
+            "rules": list(rules),
+            "seq": 0,
+            "tenant": vault.tenant,
+            "v": leaf.VERSION,
+            "verifiers": [str(vault.checkpoints.verifier(ledger))],
+        }
+    )
+    id_key = vault.ring.new_ledger_key(vault.tenant_key, ledger)
+    frontier = Frontier()
+    frontier.append(leaf_hash(genesis))
+    first = HeadRow(1, leaf_hash(genesis), frontier.to_bytes())
+    vault.checkpoints.begin(ledger)
+    row = LedgerRow(ledger, vault.tenant, kind, name, id_key)
+    vault.checkpoints.announce(ledger, first)
+    transact(vault.engine, lambda connection: store.create_ledger(connection, row, packing.pack(genesis), first))
+    vault.checkpoints.publish(ledger, frontier)
+
+
+def announce(vault: Vault, ledger: Ledger) -> None:
+    """Step 4, and step 3 where a crash left it out. Running it again changes nothing."""
+    append(vault.engine, vault.checkpoints, ledger.id, lambda _connection: ())
+    if not any(told.facts.get("ledger") == str(ledger.id) for told in created(vault)):
+        facts = {
+            "ledger": str(ledger.id),
+            "name": ledger.row.name,
+            "genesis": canonical.b64(leaf_hash(genesis_bytes(vault, ledger.id))),
+            "jurisdictions": list(ledger.genesis.jurisdictions),
+            "rules": list(ledger.genesis.rules),
+            "rulebook": ledger.genesis.rulebook,
+        }
+        events.record(vault, "ledger.created", facts)
+
+
+def listing(vault: Vault) -> list[Ledger]:
+    """Return every ledger the database has, by name."""
+    rows = transact(vault.engine, store.ledgers)
+    return [_read(vault, row) for row in rows]
+
+
+def find(vault: Vault, name: str) -> Ledger | None:
+    """Return the ledger of this name, None when there is none."""
+    rows = [row for row in transact(vault.engine, store.ledgers) if row.name == name and row.tenant == vault.tenant]
+    if len(rows) > 1:
+        raise Forked(f"{len(rows)} ledgers are named {name}")
+    return _read(vault, rows[0]) if rows else None
+
+
+def get(vault: Vault, name: str) -> Ledger:
+    """Return the ledger of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = find(vault, name)
+    if found is None:
+        raise UsageError(f"no ledger is named {name}: see 'reasonvault ledger list'")
+    return found
+
+
+def created(vault: Vault) -> Iterator[EventLeaf]:
+    """Yield the ``ledger.created`` events."""
+    return history(vault, "ledger.created")
+
+
+def history(vault: Vault, *names: str) -> Iterator[EventLeaf]:
+    """Yield the events of these names, in order."""
+    with vault.engine.connect() as connection:
+        for _, stored in store.stream_leaves(connection, vault.events, 0, None):
+            told = leaf.parse(packing.unpack(stored))
+            if isinstance(told, EventLeaf) and told.event in names:
+                yield told
+
+
+def genesis_bytes(vault: Vault, ledger: UUID) -> bytes:
+    """Return the genesis leaf's bytes.
+
+    Raises:
+        Missing: there is none.
+    """
+    stored = transact(vault.engine, lambda connection: store.fetch_leaf(connection, ledger, 0))
+    if stored is None:
+        raise Missing("the genesis leaf is missing", str(ledger), 0)
+    return packing.unpack(stored)
+
+
+def _read(vault: Vault, row: LedgerRow) -> Ledger:
+    genesis = leaf.parse(genesis_bytes(vault, row.ledger_id))
+    if not isinstance(genesis, GenesisLeaf) or genesis.ledger != str(row.ledger_id):
+        raise Modified("the genesis leaf is not this ledger's", str(row.ledger_id), 0)
+    head = transact(vault.engine, lambda connection: store.read_head(connection, row.ledger_id))
+    return Ledger(row, genesis, head.size if head else 0)

@@ -1,0 +1,116 @@
+"""Linking: give drafts their place in a ledger. The only writer of entries, for records and events alike.
+
+    1. lock the head row; compare it with the checkpoint outside the database
+    2. let the caller choose, under the lock, which drafts are new
+    3. spell each leaf with its position and the hash of the leaf before it; hash it into the frontier
+    4. COPY leaves and sealed rows; move the head by compare-and-swap; announce the new head outside the database
+    5. COMMIT: the commit point. Before it nothing happened; after it the entries are there, whatever dies next
+    6. sign the new head and write the checkpoint
+
+A crash between 5 and 6 leaves announced entries that the next append signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from vault.checkpoints import Checkpoints
+from vault.core import packing
+from vault.core.leaf import Draft
+from vault.core.proof import Proof
+from vault.core.tree import Frontier, appended_paths, leaf_hash
+from vault.db import store
+from vault.db.engine import transact
+from vault.db.store import HeadRow, SealedRow
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry to append: its draft, its id tag (records only) and what stands beside the leaf."""
+
+    draft: Draft
+    id_tag: bytes | None
+    sealed: SealedRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What one commit appended.
+
+    Attributes:
+        before: the frontier before it.
+        after: the frontier that the checkpoint signs.
+        leaves: the new leaves' bytes, the first at position ``before.size``.
+        hashes: their RFC 6962 hashes.
+        checkpoint: the signed note that covers exactly this commit; "" when nothing was appended.
+    """
+
+    before: Frontier
+    after: Frontier
+    leaves: tuple[bytes, ...]
+    hashes: tuple[bytes, ...]
+    checkpoint: str = ""
+
+    def proofs(self) -> list[Proof]:
+        """Return one inclusion proof for each new leaf, to this commit's checkpoint."""
+        first = self.before.size
+        paths = appended_paths(self.before, self.hashes)
+        return [Proof(first + at, tuple(path), self.checkpoint) for at, path in enumerate(paths)]
+
+
+def append(
+    engine: Engine, checkpoints: Checkpoints, ledger: UUID, choose: Callable[[Connection], Sequence[Item]]
+) -> Appended:
+    """Append what ``choose`` returns. ``choose`` runs under the head's lock and may run again if the server asks for it.
+
+    Returns:
+        The appended leaves, durable and signed.
+
+    Raises:
+        Forked: the database is not the one this vault last wrote.
+        Unavailable, UnknownOutcome: nothing may be acknowledged; the same call can be made again.
+    """
+
+    def work(connection: Connection) -> Appended:
+        head = store.lock_head(connection, ledger)
+        before = checkpoints.require_consistent(ledger, head)
+        items = choose(connection)
+        if not items:
+            return Appended(before, before, (), ())
+        frontier = before.copy()
+        leaves, hashes = _spell(head, items)
+        frontier.extend(hashes)
+        first = head.size
+        store.copy_entries(
+            connection,
+            ledger,
+            ((first + at, item.id_tag, packing.pack(leaves[at])) for at, item in enumerate(items)),
+        )
+        store.copy_sealed(
+            connection,
+            ledger,
+            ((first + at, item.sealed) for at, item in enumerate(items) if item.sealed is not None),
+        )
+        moved = HeadRow(frontier.size, hashes[-1], frontier.to_bytes())
+        store.move_head(connection, ledger, head, moved)
+        checkpoints.announce(ledger, moved)
+        return Appended(before, frontier, tuple(leaves), tuple(hashes))
+
+    appended = transact(engine, work)
+    return replace(appended, checkpoint=checkpoints.publish(ledger, appended.after))
+
+
+def _spell(head: HeadRow, items: Sequence[Item]) -> tuple[list[bytes], list[bytes]]:
+    leaves: list[bytes] = []
+    hashes: list[bytes] = []
+    previous = head.last_hash
+    for seq, item in enumerate(items, head.size):
+        leaf = item.draft.at(seq, previous)
+        previous = leaf_hash(leaf)
+        leaves.append(leaf)
+        hashes.append(previous)
+    return leaves, hashes

@@ -1,0 +1,115 @@
+"""Opening: from a leaf and what stands beside it back to the exact bytes, every commitment checked on the way.
+
+    1. unwrap the record key under its epoch key, bound to ledger, epoch and key commitment
+    2. compare the key commitment with the leaf's
+    3. decrypt with the header rebuilt from leaf and facets
+    4. compare the plaintext commitment with the leaf's
+
+Callers that show plaintext to anybody log the access first (vault.reading); this module is only the mechanism.
+"""
+
+from __future__ import annotations
+
+import hmac
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Engine
+
+from vault import events
+from vault.core import canonical, envelope
+from vault.core.errors import KeyGone, Modified
+from vault.core.leaf import EventLeaf, RecordLeaf
+from vault.core.record import SCHEMA, Record
+from vault.db import store
+from vault.db.engine import transact
+from vault.db.store import SealedRow
+from vault.keys.ring import EpochRow, GroupRow, Ring
+from vault.sealing import blind_tags, context_of, from_columns
+
+
+class Opener:
+    """Opens entries of one ledger; reads the ledger's epoch keys once, and again when it meets a new one."""
+
+    def __init__(self, engine: Engine, ring: Ring, ledger: UUID) -> None:
+        self._engine = engine
+        self._ring = ring
+        self._ledger = ledger
+        self._epochs: dict[int, EpochRow] = {}
+        self._index_keys: dict[str, bytes] = {}
+
+    def load(self) -> None:
+        """Read all epoch keys now, still wrapped: afterwards a forked process can open without the database."""
+        rows = transact(self._engine, lambda connection: list(store.epochs(connection, self._ledger)))
+        self._epochs = {row[0]: EpochRow(self._ledger, *row) for row in rows}
+
+    def record_key(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
+        """Return the record key of an entry (step 1).
+
+        Raises:
+            Modified: the epoch is unknown, or the wrapped key is not this entry's.
+            KeyUnavailable, KeyGone: the provider cannot open the epoch key now, or ever.
+        """
+        if row.epoch_id not in self._epochs:
+            self.load()
+        epoch = self._epochs.get(row.epoch_id)
+        if epoch is None:
+            raise Modified("the record key's epoch is unknown", leaf.ledger, leaf.seq)
+        return self._ring.unwrap_record_key(epoch, row.wrapped_key, _commitment(leaf))
+
+    def open(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
+        """Return the exact bytes that were sealed (steps 1 to 4).
+
+        Raises:
+            Modified: any commitment does not hold; the error names ledger and seq.
+        """
+        try:
+            record_key = self.record_key(leaf, row)
+            plaintext = envelope.open_part(row.envelope, record_key, _commitment(leaf), context(leaf, row))
+        except Modified as error:
+            raise Modified(str(error), leaf.ledger, leaf.seq) from None
+        made = envelope.plaintext_commitment(envelope.opening(record_key), plaintext)
+        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(made, canonical.unb64(leaf.plaintext, 32)):
+            raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
+        return plaintext
+
+    def blind_tags(self, group: str, raw: bytes) -> tuple[int, int | None, int | None]:
+        """Return the blind indexes that a record must have in a group.
+
+        Raises:
+            KeyGone: the group has no row.
+        """
+        if group not in self._index_keys:
+            rows = transact(self._engine, lambda connection: store.groups(connection, self._ledger))
+            known = [GroupRow(self._ledger, *row) for row in rows]
+            self._index_keys = {row.group: self._ring.open_index_key(row) for row in known}
+        if group not in self._index_keys:
+            raise KeyGone(f"group {group} has no index key")
+        return blind_tags(self._index_keys[group], msgspec.json.decode(raw, type=Record))
+
+    def same_bytes(self, leaf: RecordLeaf, row: SealedRow, raw: bytes) -> bool:
+        """Say whether ``raw`` is what was sealed, without decrypting anything."""
+        key = envelope.opening(self.record_key(leaf, row))
+        return hmac.compare_digest(envelope.plaintext_commitment(key, raw), canonical.unb64(leaf.plaintext, 32))
+
+
+def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:
+    """Return the context an entry's envelope was sealed under, rebuilt from leaf and facets.
+
+    Raises:
+        Modified: a record without facets, or an event with them.
+    """
+    if isinstance(leaf, EventLeaf):
+        if row.facets is not None:
+            raise Modified("facets stand beside an event", leaf.ledger, leaf.seq)
+        return events.context(UUID(leaf.ledger))
+    if row.facets is None or None in row.facets[:4]:
+        raise Modified("the facets are missing", leaf.ledger, leaf.seq)
+    counted = None if leaf.producer_seq is msgspec.UNSET else leaf.producer_seq
+    return context_of(from_columns(row.facets), UUID(leaf.ledger), leaf.producer, counted, SCHEMA)
+
+
+def _commitment(leaf: RecordLeaf | EventLeaf) -> bytes:
+    if leaf.key is msgspec.UNSET:
+        raise Modified("the leaf commits to no key", leaf.ledger, leaf.seq)
+    return canonical.unb64(leaf.key, 32)

@@ -1,0 +1,249 @@
+"""Sealing: one producer's line becomes an entry that only needs its place. Slow, free of locks, runs in parallel.
+
+    parse -> guard -> keep -> seal
+
+Nothing of a refused line leaves this module but its path, its reason and its id tag.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from vault.core import envelope, facets, guard, leaf
+from vault.core.errors import RefusedInput
+from vault.core.facets import Facets
+from vault.core.flags import Flag
+from vault.core.keeping import Facts, Keeping
+from vault.core.parse import Parsed, parse
+from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Record
+from vault.db.store import SealedRow
+from vault.keys.ring import Ring
+from vault.linking import Item
+from vault.provision import GroupKeys
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is the same for every line of one ingest.
+
+    Attributes:
+        id_key: the ledger key, 32 bytes; makes id tags.
+        producer: our id of who sends.
+        keep: how long a record is kept.
+        threshold: the ledger's, for records that name none.
+        accept_cards: keep card data, flagged, where the ledger's policy says so; refuse it otherwise.
+    """
+
+    ledger: UUID
+    id_key: bytes
+    producer: str
+    keep: Callable[[Facts], Keeping]
+    rulebook: bytes
+    threshold: float = 0.75
+    accept_cards: bool = False
+
+    def __repr__(self) -> str:
+        return f"Terms(ledger={self.ledger}, producer={self.producer})"
+
+
+class Sealed(NamedTuple):
+    """A line ready to be linked. ``opening`` is the producer's secret: it goes into the receipt and nowhere else."""
+
+    item: Item
+    tag: bytes
+    opening: bytes
+
+
+class Refused(NamedTuple):
+    """A line that cannot be kept. ``id_tag`` is None when the line has no readable id."""
+
+    code: str
+    path: str
+    reason: str
+    id_tag: bytes | None
+
+
+class Waiting(NamedTuple):
+    """A line that needs the keys of a group that was not provided yet."""
+
+    group: str
+
+
+Outcome = Sealed | Refused | Waiting
+
+
+class Sealer:
+    """Seals lines for one ledger. One per process; ``provide`` it with keys as they come."""
+
+    def __init__(self, ring: Ring, terms: Terms) -> None:
+        self._ring = ring
+        self._terms = terms
+        self._keys: dict[str, GroupKeys] = {}
+
+    def provide(self, keys: Iterable[GroupKeys]) -> None:
+        """Use these keys from now on; the latest of a group wins."""
+        self._keys.update((one.group.group, one) for one in keys)
+
+    def seal(self, lines: Iterable[bytes], now_us: int) -> list[Outcome]:
+        """Return one outcome a line. ``now_us`` is when they were received."""
+        received_at = leaf.instant_ms(now_us)
+        return [self._one(line, now_us, received_at) for line in lines]
+
+    def _one(self, raw: bytes, now_us: int, received_at: str) -> Outcome:
+        terms = self._terms
+        try:
+            parsed = parse(raw, now_us=now_us, default_threshold=terms.threshold)
+            flags = parsed.flags | _guarded(raw, parsed, accept_cards=terms.accept_cards)
+            keeping = terms.keep(_facts(parsed, now_us))
+        except RefusedInput as refusal:
+            return Refused(refusal.code, refusal.path, refusal.reason, _id_tag_of(raw, terms.id_key))
+        keys = self._keys.get(keeping.group)
+        if keys is None:
+            return Waiting(keeping.group)
+        return self._sealed(raw, parsed, facets_of(parsed, flags | keeping.flags), keeping, keys, received_at)
+
+    def _sealed(
+        self, raw: bytes, parsed: Parsed, columns: Facets, keeping: Keeping, keys: GroupKeys, received_at: str
+    ) -> Sealed:
+        terms, record = self._terms, parsed.record
+        record_key = os.urandom(32)
+        salt = os.urandom(facets.SALT_BYTES)
+        context = context_of(columns, terms.ledger, terms.producer, record.producer_seq, record.schema)
+        sealed = envelope.seal(raw, record_key, context)
+        tag = id_tag(terms.id_key, record.id)
+        draft = leaf.record_draft(
+            facets=facets.digest(columns, salt),
+            group=keeping.group,
+            id_tag=tag,
+            keep_until=keeping.keep_until,
+            key=sealed.key_commitment,
+            ledger=terms.ledger,
+            parts=(sealed.part_digest,),
+            plaintext=sealed.plaintext_commitment,
+            producer=terms.producer,
+            producer_seq=record.producer_seq,
+            received_at=received_at,
+            rulebook=terms.rulebook,
+            rules=keeping.rules,
+        )
+        row = SealedRow(
+            keys.epoch.epoch_id,
+            self._ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment),
+            sealed.envelope,
+            salt,
+            to_columns(columns),
+            blind_tags(self._ring.open_index_key(keys.group), record),
+        )
+        return Sealed(Item(draft, tag, row), tag, envelope.opening(record_key))
+
+
+def id_tag(id_key: bytes, record_id: str) -> bytes:
+    """Return the tag under which a record id is unique in its ledger for ever: HMAC-SHA-256, first 16 bytes."""
+    return hmac.digest(id_key, record_id.encode(), "sha256")[: leaf.ID_TAG_BYTES]
+
+
+def blind_tags(index_key: bytes, record: Record) -> tuple[int, int | None, int | None]:
+    """Return the blind indexes of conversation, transaction and customer: HMAC-SHA-256, first 8 bytes, signed."""
+    return (
+        blind_tag(index_key, b"conversation", record.conversation_id),
+        record.decision.transaction_id and blind_tag(index_key, b"transaction", record.decision.transaction_id),
+        record.customer_ref and blind_tag(index_key, b"customer", record.customer_ref),
+    )  # type: ignore[return-value]  # ids are never empty, so None is the only falsy value
+
+
+def blind_tag(index_key: bytes, field: bytes, value: str) -> int:
+    """Return one blind index; searching computes the same under each live group's index key."""
+    return int.from_bytes(hmac.digest(index_key, field + b"\0" + value.encode(), "sha256")[:8], signed=True)
+
+
+def context_of(
+    columns: Facets, ledger: UUID, producer: str, producer_seq: int | None, schema: str
+) -> envelope.Context:
+    """Return the context a record is sealed under, from what stands beside its envelope."""
+    return envelope.Context(
+        ledger, columns.record_id, producer, producer_seq, schema, columns.record_class, columns.jurisdictions
+    )
+
+
+def to_columns(columns: Facets) -> tuple[object, ...]:
+    """Return facets as the database's column values, in the order of FACET_COLUMNS."""
+    return (columns.record_id, _EPOCH + timedelta(microseconds=columns.occurred_at), *columns[2:])
+
+
+def from_columns(row: tuple[object, ...]) -> Facets:
+    """Return the facets that column values spell; the inverse of ``to_columns``."""
+    occurred_at = row[1]
+    assert isinstance(occurred_at, datetime)
+    return Facets(row[0], (occurred_at - _EPOCH) // _MICROSECOND, *row[2:])  # type: ignore[arg-type]  # COPY's types
+
+
+def _guarded(raw: bytes, parsed: Parsed, *, accept_cards: bool) -> Flag:
+    flags = Flag(0)
+    for finding in guard.inspect(raw, parsed.tree):
+        if not guard.is_card_data(finding):
+            flags |= Flag.IDENTITY_NUMBER
+        elif accept_cards and finding.type == "card_number":
+            flags |= Flag.CARD_DATA
+        else:
+            raise RefusedInput(
+                f"{finding.type.replace('_', ' ')} found: redact it and send the record again with the same id",
+                finding.path,
+                finding.type,
+            )
+    return flags
+
+
+def _facts(parsed: Parsed, now_us: int) -> Facts:
+    record = parsed.record
+    executed = record.decision.executed_at
+    return Facts(
+        parsed.occurred_at_us,
+        now_us,
+        None if executed is None else (executed - _EPOCH) // _MICROSECOND,
+        tuple(record.jurisdictions),
+        record.record_class,
+        any(relation.kind == "dates" for relation in record.relates_to or ()),
+    )
+
+
+def facets_of(parsed: Parsed, flags: Flag) -> Facets:
+    """Return a record's facets; ``flags`` are all that was noticed at write."""
+    record = parsed.record
+    model, timing, confidence = record.model, record.timing, record.confidence
+    return Facets(
+        record.id,
+        parsed.occurred_at_us,
+        ",".join(record.jurisdictions),
+        record.record_class,
+        API_CODES[record.api],
+        OUTCOME_CODES[record.decision.outcome],
+        FIDELITY_CODES[record.source.fidelity],
+        record.decision.money_moved,
+        parsed.below_threshold,
+        None if confidence is None else confidence.score,
+        None if timing is None or timing.ai_ms is None else int(min(timing.ai_ms, 2**31 - 1)),
+        int(flags),
+        "" if model is None else model.served or model.requested or "",
+    )
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+def _id_tag_of(raw: bytes, id_key: bytes) -> bytes | None:
+    try:
+        return id_tag(id_key, msgspec.json.decode(raw, type=_Id).id)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return None

@@ -1,0 +1,102 @@
+"""Verdicts: the words in which the verifier answers, everywhere the same.
+
+    OK, ERASED_BY_POLICY, UNSEALED   exit 0, counted and printed
+    MISSING   11   an entry, an envelope or a ledger is not there and no valid erasure explains it
+    MODIFIED  10   bytes differ from what the leaf, the chain or the checkpoint commits to
+    FORKED    12   the database tells another history than the checkpoint outside it
+
+The worst decides: FORKED, then MODIFIED, then MISSING.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID
+
+
+class Verdict(Enum):
+    """What a fault is; ``exit_code`` is the verifier's, ``rank`` orders them, worst first."""
+
+    FORKED = (0, 12)
+    MODIFIED = (1, 10)
+    MISSING = (2, 11)
+
+    @property
+    def rank(self) -> int:
+        return self.value[0]
+
+    @property
+    def exit_code(self) -> int:
+        return self.value[1]
+
+
+class Depth(Enum):
+    """How far verification goes. Only OPEN needs keys."""
+
+    LEAVES = "leaves"  # canonical leaves, chain, tree, checkpoints, ledgers
+    ENVELOPES = "envelopes"  # and facets and envelopes against their leaves
+    OPEN = "open"  # and every envelope opened, its facets derived again from the plaintext
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not hold. ``seq`` is None when the ledger as a whole is meant; ``last`` ends a range."""
+
+    verdict: Verdict
+    ledger: UUID
+    seq: int | None
+    what: str
+    last: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.seq is None else f" seq {self.seq}"
+        place += f"-{self.last}" if self.last is not None and self.last != self.seq else ""
+        return f"{self.verdict.name} ledger {self.ledger}{place}: {self.what}"
+
+
+MAX_FAULTS = 10_000
+"""Faults kept for printing a ledger; all are counted, so a wrecked ledger cannot fill the memory."""
+
+
+@dataclass(slots=True)
+class LedgerReport:
+    """What verification found in one ledger.
+
+    Attributes:
+        entries: leaves read.
+        records: record leaves among them.
+        envelopes: envelopes checked against their leaves.
+        opened: envelopes opened.
+        erased: records destroyed by policy.
+        unsealed: entries that no checkpoint covers yet.
+        size, root, origin: the checkpoint it was checked against; size 0 where there is none.
+    """
+
+    ledger: UUID
+    name: str = "?"
+    kind: str = "?"
+    entries: int = 0
+    records: int = 0
+    envelopes: int = 0
+    opened: int = 0
+    erased: int = 0
+    unsealed: int = 0
+    size: int = 0
+    root: bytes = b""
+    origin: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    counts: dict[Verdict, int] = field(default_factory=dict)
+
+    def add(self, verdict: Verdict, seq: int | None, what: str, last: int | None = None) -> None:
+        """Note a fault."""
+        self.counts[verdict] = self.counts.get(verdict, 0) + 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(Fault(verdict, self.ledger, seq, what, last))
+
+
+def worst(reports: Iterable[LedgerReport]) -> Verdict | None:
+    """Return the verdict that decides the exit code, None when all holds."""
+    found = [verdict for report in reports for verdict in report.counts]
+    return min(found, key=lambda verdict: verdict.rank, default=None)
