@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -15,25 +15,27 @@ import click
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.terminal import json_option, progress, reporting_errors, say
+from service.terminal import json_parameter, progress, reporting_errors, say
 from vault import audit as auditing
 from vault import intake, ledgers, lines, reading, receipts
 from vault.core import canonical, receipt
 from vault.core.errors import UsageError
 from vault.db import migrate
 from vault.intake import Status
+from vault.keys.ring import Ring
 from vault.verdict import Depth, LedgerReport, worst
 
 
 class _Commands(click.Group):
     """A group whose commands all have ``--json`` and end errors the same way."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Command]:
-        make = super().command(*args, **kwargs)
-        return lambda function: make(json_option(reporting_errors(function)))
+    group_class = type  # subgroups are of this class too
 
-    def group(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], click.Group]:
-        return super().group(*args, cls=_Commands, **kwargs)  # type: ignore[return-value]  # click's overloads
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if cmd.callback is not None and not isinstance(cmd, click.Group):
+            cmd.callback = reporting_errors(cmd.callback)
+            cmd.params.append(json_parameter())
+        super().add_command(cmd, name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -218,18 +220,17 @@ def verify(name: str | None, depth: str) -> None:
     Exits 0 when all holds, 10 MODIFIED, 11 MISSING, 12 FORKED.
     """
     home, wanted = homes.default_path(), Depth(depth)
+    ring: Ring | None
     with contextlib.ExitStack() as stack:
         if wanted is Depth.OPEN:
             vault = stack.enter_context(_vault())
-            parts = (vault.engine, vault.checkpoints, vault.events, wanted)
-            ring = vault.ring
+            parts, ring = (vault.engine, vault.checkpoints, vault.events), vault.ring
         else:
             sealed = stack.enter_context(wiring.open_sealed(home))
-            parts = (sealed.engine, sealed.checkpoints, sealed.identity.events, wanted)
-            ring = None
+            parts, ring = (sealed.engine, sealed.checkpoints, sealed.identity.events), None
         show = stack.enter_context(progress("verify"))
         reports = auditing.audit(
-            *parts, ring=ring, only=name, progress=lambda _name, done, total: show(done, total)
+            *parts, wanted, ring=ring, only=name, progress=lambda _name, done, total: show(done, total)
         )
     verdict = worst(reports)
     words = "\n".join(_verification_words(report) for report in reports)

@@ -39,12 +39,17 @@ def alternatives(decisions: Decisions) -> dict[str, str]:
         ),
         "outcomes": "Bar chart of outcomes: "
         + "; ".join(
-            f"{row.outcome} {number(row.count)}, of which {number(row.moved)} moved money" for row in decisions.outcomes
+            f"{row.outcome} {number(row.count)}, of which {number(row.moved)} moved money"
+            for row in decisions.outcomes
         ),
         "confidence": (
             f"Histogram of {number(confidence.scored)} confidence scores: {number(below)} below their threshold, "
             f"{number(confidence.scored - below)} at or above it"
-            + (f"; the threshold most in use is {confidence.threshold:g}." if confidence.threshold is not None else ".")
+            + (
+                f"; the threshold most in use is {confidence.threshold:g}."
+                if confidence.threshold is not None
+                else "."
+            )
         ),
         "models": "Bar chart of records by model: " + _told(decisions.models),
         "jurisdictions": "Bar chart of records by jurisdiction: " + _told(decisions.jurisdictions),

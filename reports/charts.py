@@ -8,7 +8,9 @@ same on every machine. Colours are told apart by lightness alone, and the one th
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import matplotlib
@@ -18,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from reports.fonts import FontBook, file_of
+from reports.fonts import MONO, Face, FontBook, file_of
 from reports.model import Confidence, Count, Latency, Outcome, Slice
 
 INK = "#16243b"
@@ -34,20 +36,30 @@ Wording = Callable[[str, int], str]
 """Makes a producer's string drawable and cuts it: `wording.Wording.plain`."""
 
 
+# Matplotlib's settings and font list belong to the process.
+_DRAWING = threading.Lock()
+
+
+@lru_cache(maxsize=None)
+def _registered(face: Face) -> str:
+    """Make a face known to matplotlib, once a process; the name it knows it by."""
+    path = str(file_of(face))
+    font_manager.fontManager.addfont(path)
+    return str(font_manager.FontProperties(fname=path).get_name())
+
+
 class Charts:
     """Draws with the report's fonts. Make it after every label has gone through the wording, so that the fonts that
     the labels need are known."""
 
     def __init__(self, fonts: FontBook, plain: Wording) -> None:
         self._plain = plain
-        names = []
-        for face in fonts.faces():
-            path = str(file_of(face))
-            font_manager.fontManager.addfont(path)
-            if face.weight == 400 and face.style == "normal":
-                names.append(font_manager.FontProperties(fname=path).get_name())
         self._style: dict[str, Any] = {
-            "font.family": [name for name in names if "Code" not in name],
+            "font.family": [
+                _registered(face)
+                for face in fonts.faces()
+                if face.family != MONO and face.weight == 400 and face.style == "normal"
+            ],
             "font.size": 8,
             "svg.fonttype": "path",
             "svg.hashsalt": "evidence-report",
@@ -196,7 +208,7 @@ class Charts:
                         value, color=INK, linewidth=0.9, linestyle=(0, dashes), label=f"{name}: {value:,} ms"
                     )
             axes.set_xlim(0, tail.low + width)
-            axes.set_xlabel("ms")
+            axes.set_xlabel("milliseconds")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             _count_axis(axes)
             _legend(axes, 3)
@@ -204,7 +216,7 @@ class Charts:
         return self._draw(FULL, 1.75, paint)
 
     def _draw(self, width: float, height: float, paint: Callable[[Axes], None]) -> bytes:
-        with matplotlib.rc_context(cast(Any, self._style)):
+        with _DRAWING, matplotlib.rc_context(cast(Any, self._style)):
             figure = Figure(figsize=(width, height), layout="constrained")
             FigureCanvasSVG(figure)
             axes = figure.add_subplot()
@@ -234,6 +246,7 @@ def _labels(axes: Axes, names: list[str], counts: list[int]) -> None:
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     axes.set_xlim(0, max(counts, default=1) * 1.14 or 1)
+    axes.spines["left"].set_bounds(-0.5, len(names) - 0.5)
     for place, count in enumerate(counts):
         axes.annotate(
             f"{count:,}", (count, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5

@@ -39,7 +39,12 @@ class RowCheck:
 
 def _flag(flag: Flag) -> Callable[[Row], bool]:
     value = int(flag)
-    return lambda row: bool(row.flags & value)
+    return lambda row: row.flags & value != 0
+
+
+def may_find(row: Row) -> bool:
+    """False where no row check can find anything: nearly every row, so it is asked first."""
+    return row.flags != 0 or row.fidelity != "wire"
 
 
 ROW_CHECKS: tuple[RowCheck, ...] = (

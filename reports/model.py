@@ -25,6 +25,8 @@ from fractions import Fraction
 
 VERDICTS = ("OK", "ERASED-BY-POLICY", "UNSEALED", "MODIFIED", "MISSING", "FORKED")
 """Verdict words in printing order; the same words, everywhere, as the command line and the verifier use."""
+FAULTS = ("FORKED", "MODIFIED", "MISSING")
+"""The words that mean something is wrong; the first one found decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +355,7 @@ class Sample:
     @property
     def findings(self) -> int:
         """Drawn entries that did not verify."""
-        return sum(1 for item in self.items if item.verdict != "OK")
+        return sum(1 for item in self.items if item.verdict in FAULTS)
 
     @property
     def full_size(self) -> bool:
@@ -402,12 +404,12 @@ class Integrity:
 
     @property
     def faulty(self) -> int:
-        return sum(self.verdicts.get(word, 0) for word in ("MODIFIED", "MISSING", "FORKED"))
+        return sum(self.verdicts.get(word, 0) for word in FAULTS)
 
     @property
     def verdict(self) -> str:
         """The word that decides: FORKED before MODIFIED before MISSING, else OK."""
-        return next((word for word in ("FORKED", "MODIFIED", "MISSING") if self.verdicts.get(word, 0)), "OK")
+        return next((word for word in FAULTS if self.verdicts.get(word, 0)), "OK")
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class Relations:
         if row.opened is not None:
             step = _tag(f"{row.opened.step}\0{row.opened.conversation_id}")
             self._moved.append(step, _tag(row.record_id), row.seq)
-        if row.below_threshold and Flag.REVIEW_AGREED in row.flags:
+        if row.below_threshold and row.flags & Flag.REVIEW_AGREED.value:
             self._self_reviewed += 1
         elif row.below_threshold:
             self._add_low(row)
@@ -78,7 +78,9 @@ class Relations:
                 self._digits.append(0)
             currency = self._currencies.index(executed.currency)
             exponent = executed.amount.as_tuple().exponent
-            self._digits[currency] = max(self._digits[currency], -exponent if isinstance(exponent, int) else 0)
+            self._digits[currency] = max(
+                self._digits[currency], -exponent if isinstance(exponent, int) else 0
+            )
         self._low.append(_tag(row.record_id), row.seq, currency)
         micro = int(executed.amount.scaleb(_MICRO)) if executed is not None else 0
         self._low_amounts += micro.to_bytes(_AMOUNT, "big")

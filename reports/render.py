@@ -81,12 +81,16 @@ def render_evidence(
     return RenderedReport(out, _write(out, _with_attachments(pdf, files, model), files), pages)
 
 
-def _attachments(model: EvidenceReport, population: Path, findings: Path, more: Sequence[Attachment]) -> Iterator[Attachment]:
+def _attachments(
+    model: EvidenceReport, population: Path, findings: Path, more: Sequence[Attachment]
+) -> Iterator[Attachment]:
     checkpoint = model.integrity.checkpoint
     yield Attachment(
         "population.jsonl", "Every record of the period: leaf and facets, one a line", JSON_LINES, population
     )
-    yield Attachment("findings.jsonl", "Every finding of every exception test: test and seq", JSON_LINES, findings)
+    yield Attachment(
+        "findings.jsonl", "Every finding of every exception test: test and seq", JSON_LINES, findings
+    )
     yield Attachment(
         "checkpoint.txt", "The signed checkpoint (C2SP signed note)", "text/plain", checkpoint.note.encode()
     )

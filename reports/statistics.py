@@ -20,7 +20,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from zoneinfo import ZoneInfo
 
-from reports.checks import DOUBLE_CHARGE, ROW_CHECKS, UNSETTLED
+from reports.checks import DOUBLE_CHARGE, ROW_CHECKS, UNSETTLED, may_find
 from reports.histogram import ConfidenceCount, LatencyCount, VolumeCount
 from reports.model import (
     Count,
@@ -86,14 +86,15 @@ class PopulationCount:
         self._apis[row.api] += 1
         _bounded(self._classes, row.record_class)
         self._outcomes[row.outcome, row.money_moved] += 1
-        self._rules.update(row.rules)
+        for rule in row.rules:
+            self._rules[rule] += 1
         if row.model is not None:
             self._models.add(row.model, row)
         for code in row.jurisdictions:
             self._jurisdictions.add(code, row)
         if row.score is not None:
             self._confidence.add(row.score, row.below_threshold, row.opened.threshold if row.opened else None)
-        elif Flag.SCORE_UNUSABLE in row.flags:
+        elif row.flags & Flag.SCORE_UNUSABLE.value:
             self._confidence.unusable += 1
         if row.ai_ms is not None:
             self._latency.add(row.ai_ms)
@@ -101,15 +102,19 @@ class PopulationCount:
         self._groups.setdefault(row.group, _Group()).add(row.keep_until)
         self._add_money(row)
         self._relations.add(row)
+        if may_find(row):
+            self._check(row)
+
+    def relate(self, row: Row) -> None:
+        """A record outside the period: it is not counted, but it may review or settle one that is."""
+        self._relations.relate(row)
+
+    def _check(self, row: Row) -> None:
         for index, check in enumerate(ROW_CHECKS):
             if check.found(row):
                 self._found[index].append(row.seq)
                 if len(self._examples[index]) < EXAMPLES:
                     self._examples[index].append(Example(row.seq, row.record_id, check.detail(row)))
-
-    def relate(self, row: Row) -> None:
-        """A record outside the period: it is not counted, but it may review or settle one that is."""
-        self._relations.relate(row)
 
     def _add_money(self, row: Row) -> None:
         if row.opened is None:

@@ -127,7 +127,9 @@ def day(value: datetime | None) -> str:
 def local_day(value: datetime, zone: str) -> str:
     """``2026-01-05``, with the time of day where it is not midnight in that zone."""
     there = value.astimezone(ZoneInfo(zone))
-    return there.strftime("%Y-%m-%d" if (there.hour, there.minute, there.second) == (0, 0, 0) else "%Y-%m-%d %H:%M:%S")
+    return there.strftime(
+        "%Y-%m-%d" if (there.hour, there.minute, there.second) == (0, 0, 0) else "%Y-%m-%d %H:%M:%S"
+    )
 
 
 def w3c(value: datetime) -> str:

@@ -34,7 +34,9 @@ from vault.core.flags import Flag
 from vault.core.keeping import Facts, Keeping
 
 _BUCKET_US = 15 * 60 * 1_000_000
-_REMEMBERED = 50_000  # entries a memo holds before it starts afresh; about 10 MB
+# A full memo starts afresh. The bounds keep memory flat even where each record names other jurisdictions.
+_PLANS = 256
+_REMEMBERED = 2048  # a plan's quarter hours: three weeks of live traffic
 _CODE = re.compile(r"[A-Z]{2}", re.ASCII)
 
 K = TypeVar("K")
@@ -43,8 +45,7 @@ Days = tuple[date, ...]  # the local date of one instant in each of a plan's pla
 
 
 class Adoption(NamedTuple):
-    """What a ledger lives by. ``not_adopted`` pairs each other rule of the book with the reason, for
-    printing."""
+    """What a ledger lives by; ``not_adopted`` pairs each other rule with the reason, for printing."""
 
     adopted: tuple[Rule, ...]
     not_adopted: tuple[tuple[Rule, str], ...]
@@ -120,7 +121,8 @@ class _Keeper:
         plan = self._plans.get(facts.jurisdictions)
         if plan is None:
             concerned = tuple(dict.fromkeys((*self._ledger, *facts.jurisdictions)))
-            plan = _remember(self._plans, facts.jurisdictions, _Plan(self._book, concerned, self._chosen))
+            plan = _Plan(self._book, concerned, self._chosen)
+            _remember(self._plans, facts.jurisdictions, plan, _PLANS)
         return plan.keeping(facts)
 
 
@@ -156,7 +158,7 @@ class _Plan:
         key = (decided, arrived, done, executed is None, facts.dates_trigger)
         known = self._known.get(key)
         if known is None:
-            known = _remember(self._known, key, self._count(*key))
+            known = _remember(self._known, key, self._count(*key), _REMEMBERED)
         return known
 
     def _count_days(self, instant_us: int, path: str) -> Days:
@@ -164,7 +166,9 @@ class _Plan:
         begins = bucket * _BUCKET_US // 1_000_000
         try:
             first, last = self._dates(begins), self._dates(begins + 15 * 60 - 1)
-            return _remember(self._days, bucket, first) if first == last else self._dates(second)
+            if first != last:
+                return self._dates(second)
+            return _remember(self._days, bucket, first, _REMEMBERED)
         except OverflowError:
             raise _too_late(path) from None
 
@@ -276,8 +280,8 @@ def _too_late(path: str) -> RefusedInput:
     return RefusedInput("a retention period from here would end after year 9999", path, "time_out_of_range")
 
 
-def _remember(memo: dict[K, V], key: K, value: V) -> V:
-    if len(memo) >= _REMEMBERED:
+def _remember(memo: dict[K, V], key: K, value: V, bound: int) -> V:
+    if len(memo) >= bound:
         memo.clear()
     memo[key] = value
     return value

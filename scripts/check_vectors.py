@@ -3,8 +3,8 @@
 
 Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-proof; RFC 8032) with
 the standard library and `cryptography`. It must never import anything of ours: two programs that share a
-mistake agree. So it also goes other ways where it can: proofs are folded by the recursive definition instead of by bit
-counts, and low-order keys are found by doubling the point instead of by an equation.
+mistake agree. So it also goes other ways where it can: proofs are folded by the recursive definition instead of
+by bit counts, and low-order keys are found by doubling the point instead of by an equation.
 
     python scripts/check_vectors.py [FILE.json ...]      default: all of tests/vectors
 

@@ -19,16 +19,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def json_option(command: Callable[P, T]) -> Callable[P, T]:
-    """Give a command ``--json``; ``wants_json`` tells whether it was given."""
+def json_parameter() -> click.Option:
+    """Return the option ``--json``; ``wants_json`` tells whether it was given."""
 
     def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
         context.meta["reasonvault.json"] = value
 
-    option = click.option(
-        "--json", is_flag=True, expose_value=False, callback=remember, is_eager=True, help="Print one JSON document."
+    return click.Option(
+        ["--json"], is_flag=True, expose_value=False, callback=remember, is_eager=True, help="Print one JSON document."
     )
-    return option(command)
 
 
 def wants_json() -> bool:

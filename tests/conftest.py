@@ -24,16 +24,19 @@ def postgres_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, postgres_run: Run) -> Iterator[Database]:
     """A migrated, empty database; on a server with fsync for tests marked ``durable``."""
-    durable = request.node.get_closest_marker("durable") is not None
-    with postgres_run.database(durable=durable) as database:
+    with postgres_run.database(durable=_needs_durability(request)) as database:
         yield database
 
 
 @pytest.fixture
-def own_server(postgres_run: Run, tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """An embedded server of the test's own, durable and not yet started, which it may kill and break."""
+def own_server(request: pytest.FixtureRequest, postgres_run: Run, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """An embedded server of the test's own, not yet started, which it may kill and break."""
     home = tmp_path / "home"
     postgres_run.watch(home)
-    server = EmbeddedServer(home)
+    server = EmbeddedServer(home, durable=_needs_durability(request))
     yield server
     server.discard()
+
+
+def _needs_durability(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("durable") is not None

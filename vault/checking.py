@@ -62,19 +62,15 @@ class Checker:
             self._report.add(Verdict.MODIFIED, row.seq, "an envelope stands where there is no leaf")
             return
         self._report.entries += 1
+        self._in_sequence(row.seq)
+        data, parsed = row.leaf, None
         try:
             data = packing.unpack(row.leaf)
-        except Modified as error:
-            self._report.add(Verdict.MODIFIED, row.seq, str(error))
-            data = row.leaf
-        self._in_sequence(row.seq)
-        hashed = leaf_hash(data)
-        try:
             parsed = leaf.parse(data)
             self._check_place(parsed, row)
         except Modified as error:
             self._report.add(Verdict.MODIFIED, row.seq, str(error))
-            parsed = None
+        hashed = leaf_hash(data)
         self._link(parsed, row.seq)
         self._append(hashed)
         if parsed is not None:

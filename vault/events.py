@@ -19,7 +19,7 @@ import msgspec
 from vault.context import Vault
 from vault.core import canonical, envelope, leaf
 from vault.core.keeping import Facts
-from vault.db.store import SealedRow
+from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupRow
 from vault.linking import Appended, Item, append
 from vault.provision import GroupKeys, Provisioner
@@ -90,7 +90,7 @@ def context(ledger: UUID) -> envelope.Context:
     return envelope.Context(ledger, "", "", None, DETAIL_SCHEMA, "event", "")
 
 
-def _seal(vault: Vault, details: dict[str, Any], keys: GroupKeys) -> tuple[SealedRow, dict[str, Any]]:
+def _seal(vault: Vault, details: dict[str, Any], keys: GroupKeys) -> tuple[bytes, dict[str, Any]]:
     record_key = os.urandom(32)
     sealed = envelope.seal(msgspec.json.encode(details), record_key, context(vault.events))
     wrapped = vault.ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment)
@@ -99,4 +99,4 @@ def _seal(vault: Vault, details: dict[str, Any], keys: GroupKeys) -> tuple[Seale
         "parts": [canonical.b64(sealed.part_digest)],
         "plaintext": canonical.b64(sealed.plaintext_commitment),
     }
-    return SealedRow(keys.epoch.epoch_id, wrapped, sealed.envelope, None, None, None), promised
+    return sealed_fields(keys.epoch.epoch_id, wrapped, sealed.envelope, None, None, None), promised

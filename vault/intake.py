@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -29,6 +29,7 @@ from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.db import store
 from vault.db.engine import transact
+from vault.db.store import SealedRow
 from vault.ledgers import Ledger
 from vault.linking import Appended, Item, append
 from vault.opening import Opener
@@ -51,8 +52,7 @@ class Status(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One line's fate. ``seq`` unless refused; ``code``, ``path`` and ``reason`` for refused and conflicting lines."""
 
     line: int
@@ -62,7 +62,10 @@ class Result:
     path: str = ""
     reason: str = ""
     id_tag: bytes | None = None
-    opening: bytes | None = field(default=None, repr=False)
+    opening: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Result(line={self.line}, status={self.status.value}, seq={self.seq}, code={self.code!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +189,7 @@ class _Linker:
 
         appended = append(self._vault.engine, self._vault.checkpoints, self._ledger, choose)
         taken = {tag: seq for seq, tag in enumerate(fresh, appended.before.size)}
+        seen = self._seen(known.values())
         results = []
         for at, ((number, raw), one) in enumerate(zip(batch, outcomes, strict=True)):
             if not isinstance(one, Sealed):
@@ -195,7 +199,7 @@ class _Linker:
             elif one.tag in taken:
                 results.append(_again(number, one.tag, taken[one.tag], batch[fresh[one.tag]][1] == raw))
             else:
-                results.append(self._seen(number, one.tag, known[one.tag], raw))
+                results.append(self._settle(number, one.tag, *seen[known[one.tag]], raw))
         self._tell(results)
         return Batch(results, appended)
 
@@ -209,20 +213,30 @@ class _Linker:
                 (outcomes[at],) = self._sealer.seal([batch[at][1]], now)
         return outcomes
 
-    def _seen(self, number: int, tag: bytes, seq: int, raw: bytes) -> Result:
+    def _seen(self, seqs: Iterable[int]) -> dict[int, tuple[RecordLeaf, SealedRow | None]]:
+        """Read the entries whose ids came again."""
+        wanted = list(seqs)
+        if not wanted:
+            return {}
+        rows = transact(
+            self._vault.engine, lambda connection: list(store.fetch_entries(connection, self._ledger, wanted))
+        )
+        seen: dict[int, tuple[RecordLeaf, SealedRow | None]] = {}
+        for row in rows:
+            place = leaf.parse(packing.unpack(row.leaf or b""))
+            if isinstance(place, RecordLeaf):
+                seen[row.seq] = (place, row.sealed)
+        for seq in wanted:
+            if seq not in seen:
+                raise Missing("the entry of a known id is not there", str(self._ledger), seq)
+        return seen
+
+    def _settle(self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
-
-        def read(connection: Connection) -> tuple[bytes | None, store.SealedRow | None]:
-            return store.fetch_leaf(connection, self._ledger, seq), store.fetch_sealed(connection, self._ledger, seq)
-
-        stored, row = transact(self._vault.engine, read)
-        place = leaf.parse(packing.unpack(stored)) if stored is not None else None
-        if not isinstance(place, RecordLeaf):
-            raise Missing("the entry of a known id is not there", str(self._ledger), seq)
         if row is None:
             reason = "this id belongs to a record that was destroyed"
-            return Result(number, Status.REFUSED, seq, "gone", "$.id", reason, id_tag=tag)
-        return _again(number, tag, seq, self._opener.same_bytes(place, row, raw))
+            return Result(number, Status.REFUSED, place.seq, "gone", "$.id", reason, id_tag=tag)
+        return _again(number, tag, place.seq, self._opener.same_bytes(place, row, raw))
 
     def _tell(self, results: Sequence[Result]) -> None:
         """Commit an event for every refusal and conflict, before anybody hears of it."""

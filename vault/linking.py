@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -25,16 +26,15 @@ from vault.core.proof import Proof
 from vault.core.tree import Frontier, appended_paths, leaf_hash
 from vault.db import store
 from vault.db.engine import transact
-from vault.db.store import HeadRow, SealedRow
+from vault.db.store import HeadRow
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One entry to append: its draft, its id tag (records only) and what stands beside the leaf."""
+class Item(NamedTuple):
+    """One entry to append: its draft, its id tag (records only) and what stands beside the leaf, as COPY spells it."""
 
     draft: Draft
     id_tag: bytes | None
-    sealed: SealedRow | None
+    sealed: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,8 @@ Denials are events too.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection
 
 from vault import events
 from vault.context import Vault
@@ -58,8 +56,10 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
         events.record(vault, "record.not_found", facts, {"purpose": purpose})
         raise UsageError(f"ledger {ledger.row.name} has no record with this id")
     told = events.record(vault, "record.opened", {**facts, "seq": seq}, {"purpose": purpose})
-    stored, row = transact(vault.engine, lambda connection: _fetch(connection, ledger.id, seq))
-    data = packing.unpack(stored)
+    found = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, [seq])))
+    if not found or found[0].leaf is None:
+        raise Missing("the entry of a known id is not there", str(ledger.id), seq)
+    data, row = packing.unpack(found[0].leaf), found[0].sealed
     place = leaf.parse(data)
     if not isinstance(place, RecordLeaf) or (place.ledger, place.seq) != (str(ledger.id), seq):
         raise Missing("the leaf is not this record's", str(ledger.id), seq)
@@ -73,10 +73,3 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
 
 class _Identified(msgspec.Struct):
     id: str
-
-
-def _fetch(connection: Connection, ledger: UUID, seq: int) -> tuple[bytes, store.SealedRow | None]:
-    stored = store.fetch_leaf(connection, ledger, seq)
-    if stored is None:
-        raise Missing("the entry of a known id is not there", str(ledger), seq)
-    return stored, store.fetch_sealed(connection, ledger, seq)

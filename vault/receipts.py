@@ -45,10 +45,11 @@ def again(vault: Vault, ledger: Ledger, seqs: Collection[int]) -> Iterator[tuple
         root, paths = inclusion_paths(hashes(), frozenset(seqs))
         if root != checkpoint.root:
             raise Forked("the entries are not the tree that was signed", str(ledger.id), checkpoint.size)
+        rows = {row.seq: row.sealed for row in store.fetch_entries(connection, ledger.id, list(seqs))}
         for seq in sorted(seqs):
             place = leaf.parse(leaves[seq]) if seq in leaves else None
             if not isinstance(place, RecordLeaf):
                 raise Missing("there is no record to give a receipt for", str(ledger.id), seq)
-            row = store.fetch_sealed(connection, ledger.id, seq)
+            row = rows.get(seq)
             opening = envelope.opening(opener.record_key(place, row)) if row else None
             yield seq, receipt.issue(leaves[seq], opening, Proof(seq, tuple(paths[seq]), note))

@@ -22,9 +22,10 @@ from vault.core.errors import RefusedInput
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.keeping import Facts, Keeping
+from vault.core.leaf import Draft
 from vault.core.parse import Parsed, parse
 from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Record
-from vault.db.store import SealedRow
+from vault.db.copyrows import sealed_fields
 from vault.keys.ring import Ring
 from vault.linking import Item
 from vault.provision import GroupKeys
@@ -58,11 +59,24 @@ class Terms:
 
 
 class Sealed(NamedTuple):
-    """A line ready to be linked. ``opening`` is the producer's secret: it goes into the receipt and nowhere else."""
+    """A line ready to be linked. ``opening`` is the producer's secret: it goes into the receipt and nowhere else.
 
-    item: Item
+    Flat, since it crosses from one process to another for every record.
+    """
+
     tag: bytes
+    head: bytes
+    middle: bytes
+    row: bytes
     opening: bytes
+
+    @property
+    def item(self) -> Item:
+        """What linking takes."""
+        return Item(Draft(self.head, self.middle), self.tag, self.row)
+
+    def __repr__(self) -> str:
+        return "Sealed(...)"
 
 
 class Refused(NamedTuple):
@@ -137,15 +151,15 @@ class Sealer:
             rulebook=terms.rulebook,
             rules=keeping.rules,
         )
-        row = SealedRow(
+        row = sealed_fields(
             keys.epoch.epoch_id,
             self._ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment),
             sealed.envelope,
             salt,
-            to_columns(columns),
+            columns,
             blind_tags(self._ring.open_index_key(keys.group), record),
         )
-        return Sealed(Item(draft, tag, row), tag, envelope.opening(record_key))
+        return Sealed(tag, draft.head, draft.middle, row, envelope.opening(record_key))
 
 
 def id_tag(id_key: bytes, record_id: str) -> bytes:
@@ -176,13 +190,8 @@ def context_of(
     )
 
 
-def to_columns(columns: Facets) -> tuple[object, ...]:
-    """Return facets as the database's column values, in the order of FACET_COLUMNS."""
-    return (columns.record_id, _EPOCH + timedelta(microseconds=columns.occurred_at), *columns[2:])
-
-
 def from_columns(row: tuple[object, ...]) -> Facets:
-    """Return the facets that column values spell; the inverse of ``to_columns``."""
+    """Return the facets that column values spell, in the order of FACET_COLUMNS."""
     occurred_at = row[1]
     assert isinstance(occurred_at, datetime)
     return Facets(row[0], (occurred_at - _EPOCH) // _MICROSECOND, *row[2:])  # type: ignore[arg-type]  # COPY's types

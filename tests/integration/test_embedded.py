@@ -210,8 +210,11 @@ def test_roots_home_may_move(own_server: EmbeddedServer, tmp_path: Path) -> None
     EmbeddedServer(moved).discard()
 
 
-def test_an_ordinary_users_server_lives_in_a_home_with_a_long_name(tmp_path: Path) -> None:
-    """As root, the child loads everything it needs, becomes ``nobody`` and goes on: a clone may be 0700."""
+def test_an_ordinary_users_server_lives_in_a_home_with_a_long_name(server: EmbeddedServer) -> None:
+    """As root, the child loads what it needs, becomes ``nobody`` and goes on, since a clone may be 0700.
+
+    It takes the programs from where ``server`` has had them copied.
+    """
     program = """
 import os, sys, tempfile
 from pathlib import Path
@@ -238,8 +241,6 @@ with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         server.discard()
     print(server.location.socket.exists())
 """
-    if os.geteuid() == 0:
-        EmbeddedServer(tmp_path / "home").location  # noqa: B018
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.notes import ask, read_note, write_note
-from tests.support.postgres import ROOT
+from tests.support.postgres import ROOT, Run
 from vault.core.errors import Unavailable, UsageError
 from vault.db import location, pgcluster
 from vault.db.embedded import EmbeddedServer
@@ -21,7 +21,7 @@ from vault.db.embedded import EmbeddedServer
 @pytest.fixture(scope="module")
 def hardened(postgres_run: Run) -> EmbeddedServer:
     """One server for all accidents that it must survive as it is."""
-    return postgres_run.embedded("accidents", durable=True)
+    return postgres_run.embedded("accidents", durable=False)
 
 
 @pytest.fixture
@@ -115,6 +115,7 @@ def test_another_major_version_is_refused(survivor: EmbeddedServer) -> None:
     ):
         survivor.ensure_running()
     version.write_text("18\n")
+    survivor.ensure_running()
     assert read_note(survivor) == "kept"
 
 

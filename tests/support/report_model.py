@@ -64,7 +64,7 @@ def _row(rng: random.Random, seq: int, at: datetime) -> Row:
         seq=seq,
         record_id=LONGEST_ID if seq % 997 == 0 else f"rec-{seq:08d}",
         occurred_at=at,
-        jurisdictions=(rng.choice(JURISDICTIONS),) + (("EU",) if rng.random() < 0.05 else ()),
+        jurisdictions=(rng.choice(JURISDICTIONS),) + (("FR",) if rng.random() < 0.05 else ()),
         record_class=rng.choice(("payment", "payment", "payment", "risk", "support", "aml")),
         api="non_ai_bypass"
         if bypass
@@ -77,14 +77,14 @@ def _row(rng: random.Random, seq: int, at: datetime) -> Row:
         score=score,
         below_threshold=below,
         ai_ms=None if bypass or reviewing else rng.lognormvariate(5.75, 0.32),
-        flags=flags,
+        flags=int(flags),
         fidelity="redacted" if rng.random() < 0.005 else "wire",
         keep_until=at + timedelta(days=3 * 365 + 1),
         group=f"{month}.1",
         rules=("PROD-3Y",) + (("SG-PSN-5Y",) if rng.random() < 0.2 else ()),
         opened=Opened(
             conversation_id=f"conv-{seq // 2 if rng.random() < 0.01 else seq}",
-            proposed=model.Money(amount, "CNY"),
+            proposed=executed or model.Money(amount, "CNY"),
             executed=executed,
             threshold=None if bypass or reviewing else 0.8 if rng.random() < 0.06 else 0.75,
             relates_to=relates,

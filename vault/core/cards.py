@@ -30,7 +30,7 @@ _GAP = re.compile(r"[\W_]{1,3}")
 _SOFT = re.compile(r"[ \n._*~-]{1,3}")
 
 _LAYOUTS = frozenset(
-    {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (4, 4, 5), (4, 4, 4, 4, 3), (4, 4, 4, 4, 2), (4, 4, 4, 4, 1), (6, 13), (6, 10)}
+    {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (6, 10), (6, 13), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2), (4, 4, 4, 4, 3)}
 )
 _SHORTEST_SCATTERED = 14
 _FLOAT_DIGITS = 17  # significant digits in the shortest form of a 64-bit float, at most
@@ -97,11 +97,11 @@ def _chain(text: str, tokens: list[Span], gaps: list[str]) -> Chain:
 
 def card_numbers(text: str) -> Iterator[Span]:
     """Card numbers in folded ``text``."""
+    about_cards = _CARD_WORDS.search(text) is not None
     for chain in chains(text):
-        for first in range(len(chain.tokens)):
-            offset = chain.offsets[first]
+        for first, offset in enumerate(chain.offsets[:-1]):
             for digits, last in chain.stretches(first, iin.lengths(chain.digits[offset : offset + 8])):
-                if luhn.is_valid(digits) and _likely(text, chain, first, last, digits):
+                if luhn.is_valid(digits) and _likely(chain, first, last, about_cards):
                     yield Span(chain.tokens[first].start, chain.tokens[last].end)
 
 
@@ -110,23 +110,25 @@ def is_card_number(digits: str) -> bool:
     return len(digits) in iin.lengths(digits) and luhn.is_valid(digits)
 
 
-def _likely(text: str, chain: Chain, first: int, last: int, digits: str) -> bool:
+def _likely(chain: Chain, first: int, last: int, about_cards: bool) -> bool:
+    """The stretch of tokens ``first`` to ``last`` looks like one number, and not like one of another kind."""
+    digits = chain.digits[chain.offsets[first] : chain.offsets[last + 1]]
     if len(digits) == 18 and is_resident_number(digits):
         return False
     if first == last:
         return not (
             _is_fraction(chain, first)
             or (len(digits) == 13 and ean.is_valid(digits))
-            or (_begins_with_date(digits) and not _CARD_WORDS.search(text))
+            or (_begins_with_date(digits) and not about_cards)
         )
+    sizes = tuple(token.end - token.start for token in chain.tokens[first : last + 1])
     gaps = chain.gaps[first:last]
     around = chain.gaps[max(first - 1, 0) : first] + chain.gaps[last : last + 1]
-    sizes = tuple(token.end - token.start for token in chain.tokens[first : last + 1])
-    soft = all(_SOFT.fullmatch(gap) for gap in gaps)
+    soft = all(map(_SOFT.fullmatch, gaps))
     apart = len(set(gaps)) == 1 and gaps[0] not in around
     if sizes in _LAYOUTS or (len(digits) == 16 and not any(size % 4 for size in sizes)):
         return (soft or apart or not around) and not (len(sizes) == 2 and gaps[0] == ".")
-    if not soft or len(digits) < _SHORTEST_SCATTERED or _decimal_inside(gaps, sizes):
+    if not soft or len(digits) < _SHORTEST_SCATTERED or _lists_amounts(gaps, sizes):
         return False
     return not around or (apart and len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0])
 
@@ -141,7 +143,7 @@ def _is_fraction(chain: Chain, token: int) -> bool:
     return len(whole) + chain.offsets[token + 1] - chain.offsets[token] <= _FLOAT_DIGITS
 
 
-def _decimal_inside(gaps: list[str], sizes: tuple[int, ...]) -> bool:
+def _lists_amounts(gaps: list[str], sizes: tuple[int, ...]) -> bool:
     """Some piece between wider gaps is a plain decimal number such as 45.50, so the stretch lists amounts."""
     pieces: list[list[int]] = [[sizes[0]]]
     for gap, size in zip(gaps, sizes[1:], strict=True):

@@ -89,7 +89,7 @@ def payloads(data: bytes) -> Iterator[str]:
     without a capital letter (hex, words) carry no text. Only payloads with three ASCII digits are given.
     """
     yield from _payloads(data)
-    if b"\n" in data:
+    if b"\n" in data.rstrip(b"\n"):
         yield from _payloads(data.translate(None, b"\r\n"))
 
 
@@ -128,7 +128,7 @@ def _numbers(text: str, context: str) -> Iterator[tuple[str, Span]]:
 
 _CODE = re.compile(
     r"(?<![0-9A-Za-z])(?:"
-    r"(?=[0-9-]*[a-f])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}(?:[0-9a-f]{8}|[0-9a-f]{32})?)"
+    r"(?=[0-9-]{0,35}[a-f])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}(?:[0-9a-f]{8}|[0-9a-f]{32})?)"
     r"|(?P<iban>[A-Z]{2}[0-9]{2}(?:[ .-]?[A-Z0-9]){11,30})"
     r")(?![0-9A-Za-z])"
 )
@@ -179,8 +179,9 @@ def _verification_values(text: str, context: str) -> Iterator[Span]:
 
     "Security code" alone also names other things; four digits behind it count only where a card is spoken of.
     """
+    on_a_card = _ON_A_CARD.search(text) is not None
     for match in _VALUE.finditer(text):
-        if match["sure"] or len(match["digits"]) == 3 or _ON_A_CARD.search(text):
+        if match["sure"] or len(match["digits"]) == 3 or on_a_card:
             yield Span(*match.span())
     value = text.strip()
     if context and len(value) in {3, 4} and value.isdigit() and _VALUE_KEY.search(context):

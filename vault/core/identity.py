@@ -27,6 +27,7 @@ from stdnum.us import ssn
 from vault.core.cards import Span, chains, is_resident_number
 
 _SOFT_GAP = re.compile(r"[ \n._-]{1,3}")
+_FINAL_X = re.compile(r"[ \n._-]?[Xx](?![0-9A-Za-z])")
 _LETTER_OR_DIGIT = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -49,7 +50,7 @@ def resident_numbers(text: str, _naming: str) -> Iterator[Span]:
             for digits, last in chain.stretches(first, (17, 18)):
                 end = chain.tokens[last].end
                 if len(digits) == 17:
-                    mark = re.compile(r"[ \n._-]?[Xx](?![0-9A-Za-z])").match(text, end)
+                    mark = _FINAL_X.match(text, end)
                     if mark is None:
                         continue
                     digits, end = digits + "X", mark.end()
@@ -58,7 +59,7 @@ def resident_numbers(text: str, _naming: str) -> Iterator[Span]:
 
 
 _SG = re.compile(
-    r"(?<![0-9A-Za-z])(?:[STFGM][0-9]{7}[A-Z]|[stfgm][0-9]{7}[a-z]|[STFGM]([\W_])[0-9]{7}\1[A-Z])(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])(?:[STFGM][0-9]{7}[A-Z]|[stfgm][0-9]{7}[a-z]|[STFGM]([ \n._-])[0-9]{7}\1[A-Z])(?![0-9A-Za-z])"
 )
 _SG_WEIGHTS = (2, 7, 6, 5, 4, 3, 2)
 _SG_LETTERS = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}
@@ -78,15 +79,16 @@ def singapore_numbers(text: str, _naming: str) -> Iterator[Span]:
 
 
 _HK = re.compile(
-    r"(?<![0-9A-Za-z])(?:[A-Z]{1,2}|[a-z]{1,2})[0-9]{6}(?:[\W_]?\([0-9Aa]\)|[0-9Aa](?![0-9A-Za-z]))"
+    r"(?<![0-9A-Za-z])(?:[A-Z]{1,2}|[a-z]{1,2})[0-9]{6}(?:[ \n._-]?\([0-9Aa]\)|[0-9Aa](?![0-9A-Za-z]))"
 )
 _HK_WORDS = re.compile(r"hk_?id|身份證|身份证", re.ASCII | re.IGNORECASE)
 
 
 def hong_kong_numbers(text: str, naming: str) -> Iterator[Span]:
     """One or two letters, six digits, a check digit 0-9 or A. Weights 9 to 1, a missing first letter counts 36."""
+    named = _HK_WORDS.search(naming) is not None
     for match in _HK.finditer(text):
-        if not match.group().endswith(")") and not _HK_WORDS.search(naming):
+        if not named and not match.group().endswith(")"):
             continue
         number = _compact(match.group())
         letters = number[:-7]
@@ -126,10 +128,11 @@ def malaysian_numbers(text: str, naming: str) -> Iterator[Span]:
 def _grouped(
     form: re.Pattern[str], words: re.Pattern[str], valid: Callable[[str], bool], text: str, naming: str
 ) -> Iterator[Span]:
+    named = words.search(naming) is not None
     for match in form.finditer(text):
         separator, (start, end) = match.group(1), match.span()
         if separator is None:
-            if not words.search(naming):
+            if not named:
                 continue
         elif text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit():
             continue
@@ -139,7 +142,6 @@ def _grouped(
             yield Span(start, end)
 
 
-_FILLER = re.compile("<")
 _MRZ = tuple(
     re.compile(form)
     for form in (
@@ -158,7 +160,7 @@ def machine_readable_zones(text: str, _naming: str) -> Iterator[Span]:
 
     Only whether there is one is told: the span is the whole text.
     """
-    if not _FILLER.search(text):
+    if "<" not in text:
         return
     solid = "".join(text.split())
     if any(_zone_verifies(line) for form in _MRZ for line in _overlapping(form, solid)) or any(

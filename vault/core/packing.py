@@ -4,7 +4,7 @@ Half of a leaf is base64 of digests and most of the rest is the same in every le
 half its size, and leaves are kept for ever. Stored forms, told apart by the first byte:
 
     0x7B ('{')  the leaf's bytes as they are
-    0x01        zstd frame without magic number, with packaged leaf dictionary 1
+    0x01        zstd frame without magic number and without content size, with packaged leaf dictionary 1
 
 New forms take new first bytes; these two stay readable for ever.
 """
@@ -19,6 +19,7 @@ from vault.core import canonical, dictionary
 from vault.core.errors import Modified
 
 _PACKED = b"\x01"
+_STATES_SIZE = 0b1110_0000  # RFC 8878 3.1.1.1.1: frame content size flag and single segment flag
 
 
 def pack(leaf: bytes) -> bytes:
@@ -34,7 +35,8 @@ def unpack(stored: bytes) -> bytes:
     """
     if stored[:1] == b"{":
         return stored
-    if stored[:1] != _PACKED:
+    # A frame that states its size would be given that much memory, whatever bound we name.
+    if stored[:1] != _PACKED or len(stored) < 2 or stored[1] & _STATES_SIZE:
         raise Modified("stored leaf is of no known form")
     try:
         return _decompressor().decompress(stored[1:], max_output_size=canonical.MAX_LEAF)
@@ -46,7 +48,7 @@ def unpack(stored: bytes) -> bytes:
 def _compressor() -> zstandard.ZstdCompressor:
     trained = zstandard.ZstdCompressionDict(dictionary.leaf_content(1))
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False, write_content_size=True
+        1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False, write_content_size=False
     )
     return zstandard.ZstdCompressor(compression_params=parameters, dict_data=trained)
 

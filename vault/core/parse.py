@@ -130,8 +130,10 @@ def _read_types(raw: bytes) -> Record:
     """Return the document as types; refuse unknown and missing fields, wrong types, values out of bounds."""
     try:
         return _decoder.decode(raw)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         fault = explain(str(error))
+    except RecursionError:  # within the bound of jiter, but the caller's own stack is nearly full
+        fault = RefusedInput("nests too deeply", "$", "too_deep")
     # Inside free-form objects msgspec does not know the keys of the path, the scanner does.
     raise (find_fault(raw) or fault) if fault.code == "number_out_of_range" else fault
 

@@ -20,76 +20,123 @@ from collections.abc import Callable
 from vault.core.detect import payloads
 
 _DIGITS = b"0123456789"
-_UPPER = bytes(range(0x41, 0x5B))
 _LOWER = bytes(range(0x61, 0x7B))
-_ALNUM = _DIGITS + _UPPER + _LOWER
+_LETTERS = _LOWER + _LOWER.upper()
+_CONTROLS = bytes(b for b in (*range(0x20), 0x7F) if b not in b"\t\n\v\f\r\x1c\x1d\x1e")
 _PARTING = bytes(range(0xE4, 0xEA))
 _CONTINUATION = bytes(range(0x80, 0xC0))
 
 
 def _table(image: Callable[[int], str]) -> bytes:
-    return "".join(image(byte) for byte in range(256)).encode("latin-1")
+    return "".join(map(image, range(256))).encode("latin-1")
 
 
-# JOINED: digits are 0, letters x but for those that spell the names of card verification values; what is neither letter
-# nor digit is deleted, and vowels too, for shorter strings (deleting can only join more). A quote stays: see may_match.
-_SPELLED = b"cdnrvy"
-_JOINED = _table(
-    lambda b: "0" if b in _DIGITS
-    else ("x" if bytes([b | 32]) not in (bytes([s]) for s in _SPELLED) else chr(b | 32)) if b in _ALNUM
-    else "~" if b in _PARTING
-    else chr(b)
-)
-_UNJOINED = bytes(b for b in range(256) if b not in _ALNUM + _PARTING + b'"') + b"aeiouAEIOU"
+# JOINED: a digit is 0; a letter is x, or itself where it spells a name of the card verification value; whatever may
+# stand between the digits of a number is deleted.
+_SPELLED = b"cdorvy"
+
+
+def _joined(byte: int) -> str:
+    if byte in _DIGITS:
+        return "0"
+    if byte in _LETTERS:
+        return chr(byte | 0x20) if byte | 0x20 in _SPELLED else "x"
+    if byte in _CONTROLS:
+        return "!"
+    return "~" if byte in _PARTING else chr(byte)
+
+
+_JOINED = _table(_joined)
+_BETWEEN = bytes(b for b in range(256) if b not in _DIGITS + _LETTERS + _CONTROLS + _PARTING)
+_BETWEEN_QUOTES = _BETWEEN.replace(b'"', b"")
 _CARD_DIGITS = b"0" * 12
+# Trade numbers of 28 digits stand in every record of some producers. No number is found in a run of over 19 digits.
+_TOO_LONG = re.compile(rb"[0-9]{20,}")
 
-# SHAPED: digits are 0, letters a or A, possible separators of grouped numbers and all other characters -, "(" itself.
-_SEPARATORS = b" \t\n\r\v\f\x1c\x1d\x1e-._"
-_SHAPED = _table(
-    lambda b: "0" if b in _DIGITS
-    else "a" if b in _UPPER + _LOWER
-    else "(" if b == 0x28
-    else "-" if b in _SEPARATORS or b >= 0x80
-    else "|"
-)
+
+# SHAPED: a digit is 0, a letter a, an opening bracket itself, whatever may part the groups of an identity number -.
+def _shaped(byte: int) -> str:
+    if byte in _DIGITS:
+        return "0"
+    if byte in _LETTERS:
+        return "a"
+    if byte in b" \t\n\r\v\f\x1c\x1d\x1e-._" or byte >= 0x80:
+        return "-"
+    return "(" if byte == 0x28 else "|"
+
+
+_SHAPED = _table(_shaped)
 
 _USUAL = (
-    "\\t\\n\\r -~"
-    "\u00a0-\u00a7\u00a9\u00ab\u00ac\u00ae\u00b0\u00b1\u00b6\u00b7\u00bb\u00bf-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e"
-    "\u0391-\u03a1\u03a3-\u03ce\u0400-\u0482\u048a-\u04ff"
+    "\t\n\r -~"
+    "\u00a0-\u00a7\u00a9\u00ab\u00ac\u00ae\u00b0\u00b1\u00b6\u00b7\u00bb\u00bf-\u0131\u0134-\u013e\u0141-\u0148"
+    "\u014a-\u017e\u0391-\u03a1\u03a3-\u03ce\u0400-\u0482\u048a-\u04ff"
     "\u2010-\u2015\u2018-\u201e\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2190-\u21ff"
     "\u3001-\u3029\u3030\u3041-\u3096\u309b-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
     "\uff01\uff04-\uff0a\uff0c\uff0e\uff1a\uff1b\uff1f\uff20\uffe5\ufffd"
+    "\u2600-\u26ff\U0001f300-\U0001f64f\U0001f680-\U0001f6d7\U0001f900-\U0001f9ff"
 )
 _UNUSUAL = re.compile(f"[^{_USUAL}]")
 _WIDE_BRACKET = "\uff08".encode()
-_SIGNS = tuple(word.encode() for word in ("安全码", "安全碼", "背面"))
-_HK_SIGNS = ("hkid", "hk_id", "身份證", "身份证")
 
 
-def may_match(data: bytes) -> bool:
-    """False only where no detector finds anything in ``data``.
+def may_match(data: bytes, *, quotes_part: bool = False) -> bool:
+    """False only where no detector finds anything in any of the texts in ``data``.
 
     Args:
-        data: UTF-8; it begins and ends with a character that is neither letter nor digit. Either one text, or several
-            with a character between them that parts digits: U+4E00, or a quote where no text contains one.
+        data: UTF-8: one text, or several with U+4E00 between them, which parts digits and adds no word.
+        quotes_part: no text contains a quote, so quotes too stand between texts (a JSON document without escapes).
     """
-    return _any_sign(data) or any(_any_sign(f'"{text}"'.encode()) for text in payloads(data))
+    return _any_sign(data, quotes_part) or any(
+        _any_sign(payload.encode("utf-8", "surrogatepass"), False) for payload in payloads(data)
+    )
 
 
-def _any_sign(data: bytes) -> bool:
+def _any_sign(data: bytes, quotes_part: bool) -> bool:
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
     ascii_only = data.isascii()
-    if ascii_only:
-        if _CONTROLS.search(data):
+    if not ascii_only:
+        if _UNUSUAL.search(data.decode("utf-8", "surrogatepass")):
             return True
-    elif _UNUSUAL.search(data.decode("utf-8", "surrogatepass")):
-        return True
-    else:
         data = data.replace(_WIDE_BRACKET, b"(")
-    joined = data.translate(_JOINED, _UNJOINED)
-    if _CARD_DIGITS in joined or b"<" in data:
+    between = _BETWEEN_QUOTES if quotes_part else _BETWEEN
+    joined = data.translate(_JOINED, between)
+    if b"!" in joined or b"<" in data or _names_a_value(joined, data, ascii_only):
         return True
-    shaped = data.translate(_SHAPED, None if ascii_only else _CONTINUATION)
-    return False
+    if _CARD_DIGITS in joined and _CARD_DIGITS in _TOO_LONG.sub(b"x", data).translate(_JOINED, between):
+        return True
+    shaped = data.translate(_SHAPED) if ascii_only else data.translate(_SHAPED, _CONTINUATION)
+    return (
+        b"000-00-0000" in shaped
+        or (b"0000000" in shaped and _shapes_an_identity(shaped, data))
+        or (b"(" in shaped and (b"a000000(" in shaped or b"a000000-(" in shaped))
+    )
+
+
+def _names_a_value(joined: bytes, data: bytes, ascii_only: bool) -> bool:
+    """A name of the card verification value; in ``joined`` first, where they are short and rare."""
+    if not ascii_only and any(name in data for name in _VALUE_NAMES):
+        return True
+    return (
+        (b"cv" in joined and any(name in data.lower() for name in (b"cvv", b"cvc", b"cvn")))
+        or (b"ycod" in joined and b"security" in data.lower())
+        or (b"rdv" in joined and b"verification" in data.lower())
+    )
+
+
+_VALUE_NAMES = tuple(name.encode() for name in ("安全码", "安全碼", "背面"))
+
+
+def _shapes_an_identity(shaped: bytes, data: bytes) -> bool:
+    """Numbers of Singapore and Hong Kong by their letters, ungrouped ones of the United States by their words."""
+    if b"a-0000000-a" in shaped or (b"a0000000a" in shaped and _SINGAPORE.search(data)):
+        return True
+    lower = data.lower()
+    return (b"000000000" in shaped and (b"ssn" in lower or b"security" in lower)) or (
+        b"a000000" in shaped and any(name in lower for name in _HONG_KONG_NAMES)
+    )
+
+
+_SINGAPORE = re.compile(rb"(?<![0-9A-Za-z])[STFGMstfgm][0-9]{7}[A-Za-z](?![0-9A-Za-z])")
+_HONG_KONG_NAMES = tuple(name.encode() for name in ("hkid", "hk_id", "身份證", "身份证"))

@@ -25,12 +25,12 @@ from vault.core.note import VerifierKey
 FORMAT = "reasonvault-receipt/1"
 
 
-class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One record's receipt. ``opening`` is absent when the record was destroyed."""
 
     receipt: str
     leaf: str
-    opening: str | msgspec.UnsetType
+    opening: str | msgspec.UnsetType = msgspec.UNSET
     proof: str
 
     def __repr__(self) -> str:
@@ -40,7 +40,9 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def issue(leaf_bytes: bytes, opening: bytes | None, inclusion: proof.Proof) -> bytes:
     """Return the receipt's JSON, one line without its line feed."""
     spelled = msgspec.UNSET if opening is None else canonical.b64(opening)
-    return msgspec.json.encode(Receipt(FORMAT, leaf_bytes.decode("ascii"), spelled, inclusion.to_text()))
+    return msgspec.json.encode(
+        Receipt(receipt=FORMAT, leaf=leaf_bytes.decode("ascii"), opening=spelled, proof=inclusion.to_text())
+    )
 
 
 def verify(data: bytes, record: bytes | None, keys: Sequence[VerifierKey], origin: str) -> Checkpoint:
@@ -61,7 +63,7 @@ def verify(data: bytes, record: bytes | None, keys: Sequence[VerifierKey], origi
         raise RefusedInput("a receipt of an unknown version", "$.receipt")
     leaf_bytes = held.leaf.encode()
     place = leaf.parse(leaf_bytes)
-    inclusion = proof.parse(held.proof)
+    inclusion = proof.Proof.parse(held.proof)
     if not isinstance(place, leaf.RecordLeaf) or place.seq != inclusion.index:
         raise Modified("the receipt's leaf and proof name different positions")
     checkpoint = proof.verify(inclusion, leaf_bytes, keys, origin)

@@ -1,5 +1,4 @@
-"""The record ``reasoning-log/1`` as types: one frozen struct per object of the document, one code per word
-that is searched.
+"""The record ``reasoning-log/1`` as types: a frozen struct per object, a code per word that is searched.
 
 The structs say what may stand where: type, length, range, form. What several fields say together (a bypass
 needs a reason, an AI decision needs its prompt) is ``vault.core.record_rules``; ``vault.core.parse`` puts
@@ -109,8 +108,7 @@ class _Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fa
 
 
 class Money(_Part, frozen=True):
-    """Decimal string of at most 18 digits before and 6 after the point. Not checked: the currency's own
-    scale."""
+    """Decimal string, at most 18 digits before and 6 after the point. Not checked: the currency's scale."""
 
     amount: Annotated[str, Meta(pattern=AMOUNT)]
     currency: str

@@ -1,5 +1,4 @@
-"""What the fields of a record say together: rules that no single type can hold, and the judgement of its
-confidence.
+"""What the fields of a record say together: rules that no single type can hold, and how confidence is judged.
 
 Every function takes the typed record, returns nothing or a value, and raises ``RefusedInput`` with the path
 of the field that is wrong or missing. Nothing here reads a clock.

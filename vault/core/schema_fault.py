@@ -32,7 +32,7 @@ from vault.core.record import (
 
 _UNKNOWN_FIELD: Final = "Object contains unknown field `"
 _MISSING_FIELD: Final = "Object missing required field `"
-_PATH = re.compile(r"\$(?:\.[a-z][a-z0-9_]*|\[[0-9]{1,6}\]|\[\.\.\.\])*")
+_PATH = re.compile(r"\$(?:\.[a-z][a-z0-9_]*|\[[0-9]+\]|\[\.\.\.\])*")
 _NAME = re.compile(r"\.([a-z][a-z0-9_]*)")
 _CARD_DIGITS: Final = 12
 _WRONG_TYPE = re.compile(r"Expected `([a-z |]+)`, got `([a-z]+)`")

@@ -170,7 +170,7 @@ class EmbeddedServer:
             )
 
     def _answers(self) -> bool:
-        """Tell whether a server of this home answers; one without passwords is a removed home's, see `_prepare`."""
+        """Tell whether this home's server answers; without passwords it is that of a home since removed."""
         return self.location.passwords.exists() and self._ping() is Ping.OK
 
     def _ping(self) -> Ping:

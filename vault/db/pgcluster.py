@@ -74,8 +74,8 @@ DEFAULTS = {
     "log_checkpoints": "off",
 }
 
-# For servers that live as long as a test run.
-FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For servers that live as long as a test run: what is committed survives kill -9, but no power cut.
+FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 
 _ROLES_AND_DATABASE = """\
 CREATE ROLE {owner} LOGIN PASSWORD '{owner_password}';

@@ -15,7 +15,8 @@ from psycopg.rows import tuple_row
 from sqlalchemy import Connection, insert, select, text, update
 
 from vault.core.errors import Forked, Missing
-from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, epoch, head, key_group, ledger, sealed
+from vault.db.copyrows import ENTRY_COLUMNS, SEALED_COLUMNS, entry_stream, sealed_stream
+from vault.db.tables import FACET_COLUMNS, entry, epoch, head, key_group, ledger
 
 
 class LedgerRow(NamedTuple):
@@ -37,7 +38,7 @@ class HeadRow(NamedTuple):
 
 
 class SealedRow(NamedTuple):
-    """What stands beside a leaf until disposal; facets and tags are None for events. Field order is COPY order."""
+    """What stands beside a leaf until disposal; facets and tags are None for events."""
 
     epoch_id: int
     wrapped_key: bytes
@@ -47,14 +48,8 @@ class SealedRow(NamedTuple):
     tags: tuple[int | None, int | None, int | None] | None
 
 
-_SEALED_COLUMNS = ("ledger_id", "seq", "epoch_id", "wrapped_key", "envelope", "salt", *FACET_COLUMNS, *TAG_COLUMNS)
-_SEALED_TYPES = (
-    *("uuid", "int8", "int8", "bytea", "bytea", "bytea"),
-    *("text", "timestamptz", "text", "text", "int2", "int2", "int2", "bool", "bool", "float8", "int4", "int4", "text"),
-    *("int8", "int8", "int8"),
-)
+_BESIDE = ", ".join(f"s.{name}" for name in SEALED_COLUMNS[2:])
 _NO_FACETS = (None,) * len(FACET_COLUMNS)
-_NO_TAGS = (None,) * len(TAG_COLUMNS)
 
 
 def create_ledger(connection: Connection, row: LedgerRow, genesis: bytes, first: HeadRow) -> None:
@@ -113,24 +108,14 @@ def find_tags(connection: Connection, ledger_id: UUID, id_tags: Sequence[bytes])
     return {bytes(row[0]): row[1] for row in found}
 
 
-def copy_entries(
-    connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]
-) -> None:
-    """Bulk-insert (seq, id_tag, stored leaf)."""
-    statement = "COPY vault.entry (ledger_id, seq, id_tag, leaf) FROM STDIN (FORMAT BINARY)"
-    with _cursor(connection).copy(statement) as copy:
-        copy.set_types(("uuid", "int8", "bytea", "bytea"))
-        for seq, id_tag, leaf in rows:
-            copy.write_row((ledger_id, seq, id_tag, leaf))
+def copy_entries(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]) -> None:
+    """Bulk-insert (seq, id tag, stored leaf)."""
+    _copy(connection, "entry", ENTRY_COLUMNS, entry_stream(ledger_id, rows))
 
 
-def copy_sealed(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, SealedRow]]) -> None:
-    """Bulk-insert (seq, sealed row)."""
-    statement = f"COPY vault.sealed ({', '.join(_SEALED_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
-    with _cursor(connection).copy(statement) as copy:
-        copy.set_types(_SEALED_TYPES)
-        for seq, row in rows:
-            copy.write_row((ledger_id, seq, *row[:4], *(row.facets or _NO_FACETS), *(row.tags or _NO_TAGS)))
+def copy_sealed(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes]]) -> None:
+    """Bulk-insert (seq, fields as ``vault.db.copyrows.sealed_fields`` spells them)."""
+    _copy(connection, "sealed", SEALED_COLUMNS, sealed_stream(ledger_id, rows))
 
 
 def fetch_leaf(connection: Connection, ledger_id: UUID, seq: int) -> bytes | None:
@@ -140,12 +125,16 @@ def fetch_leaf(connection: Connection, ledger_id: UUID, seq: int) -> bytes | Non
     return None if found is None else bytes(found)
 
 
-def fetch_sealed(connection: Connection, ledger_id: UUID, seq: int) -> SealedRow | None:
-    """Return what stands beside one leaf, None where it was disposed of or never was."""
-    columns = [sealed.c[name] for name in _SEALED_COLUMNS[2:]]
-    statement = select(*columns).where(sealed.c.ledger_id == ledger_id, sealed.c.seq == seq)
-    found = connection.execute(statement).one_or_none()
-    return None if found is None else _sealed_row(tuple(found))
+def fetch_entries(connection: Connection, ledger_id: UUID, seqs: Sequence[int]) -> Iterator[AuditRow]:
+    """Return whole entries by position, in no order; positions that have no leaf are left out."""
+    rows = _driver(connection).execute(
+        f"""SELECT e.seq, e.id_tag, e.leaf, {_BESIDE} FROM vault.entry e
+            LEFT JOIN vault.sealed s ON s.ledger_id = e.ledger_id AND s.seq = e.seq
+            WHERE e.ledger_id = %s AND e.seq = ANY(%s)""",  # noqa: S608 - column names are constants of this module
+        (ledger_id, list(seqs)),
+        binary=True,
+    )
+    return map(_audit_row, rows)
 
 
 def stream_leaves(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[tuple[int, bytes]]:
@@ -177,22 +166,20 @@ def stream_bare(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
         connection, "SELECT seq, id_tag, leaf FROM vault.entry WHERE ledger_id = %s ORDER BY seq", (ledger_id,)
     )
     for row in rows:
-        yield AuditRow(*row, None, False)
+        yield AuditRow(row[0], row[1], row[2], None, False)
 
 
 def stream_entries(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[AuditRow]:
     """Stream whole entries in order. A full join, so that neither side can hide a row from the verifier."""
-    beside = ", ".join(f"s.{name}" for name in _SEALED_COLUMNS[2:])
     rows = _stream(
         connection,
-        f"""SELECT coalesce(e.seq, s.seq), e.id_tag, e.leaf, {beside}
+        f"""SELECT coalesce(e.seq, s.seq), e.id_tag, e.leaf, {_BESIDE}
             FROM (SELECT * FROM vault.entry WHERE ledger_id = %s AND seq >= %s AND seq < %s) e
             FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s AND seq >= %s AND seq < %s) s
             ON s.seq = e.seq ORDER BY 1""",  # noqa: S608 - column names are constants of this module
         (ledger_id, first, _end(end)) * 2,
     )
-    for row in rows:
-        yield AuditRow(row[0], row[1], row[2], None if row[3] is None else _sealed_row(row[3:]), True)
+    return map(_audit_row, rows)
 
 
 def groups(connection: Connection, ledger_id: UUID) -> list[tuple[str, str, bytes]]:
@@ -225,6 +212,10 @@ def epochs(connection: Connection, ledger_id: UUID) -> Iterator[tuple[int, str, 
         yield (row[0], row[1], row[2], row[3], row[4], bytes(row[5]))
 
 
+def _audit_row(row: Sequence[Any]) -> AuditRow:
+    return AuditRow(row[0], row[1], row[2], None if row[3] is None else _sealed_row(row[3:]), True)
+
+
 def _sealed_row(row: Sequence[Any]) -> SealedRow:
     facets_end = 4 + len(FACET_COLUMNS)
     facets = tuple(row[4:facets_end])
@@ -246,8 +237,10 @@ def _end(end: int | None) -> int:
     return 2**62 if end is None else end
 
 
-def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
-    return _driver(connection).cursor()
+def _copy(connection: Connection, table: str, columns: Sequence[str], stream: Iterator[bytes]) -> None:
+    statement = f"COPY vault.{table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    with _driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(b"".join(stream))
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:

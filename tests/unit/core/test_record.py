@@ -1,17 +1,14 @@
-"""The typed model: its codes are for ever, its defaults the reference's, its code lists the standards'."""
+"""The typed model: its codes are for ever, its defaults are those of the reference."""
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import get_args
 
 import msgspec
 import pytest
 
 from vault.core import record as model
-from vault.core.iso import COUNTRIES, CURRENCIES, CURRENCIES_WITHDRAWN
-from vault.core.record import Confidence, Record
-from vault.core.record_rules import below_threshold, score_usable
+from vault.core.record import Record
 
 
 def _record(**fields: object) -> Record:
@@ -92,67 +89,3 @@ def test_a_record_cannot_be_edited() -> None:
         record.id = "dec-2"  # type: ignore[misc]
     with pytest.raises(AttributeError):
         record.decision.money_moved = True  # type: ignore[misc]
-
-
-def test_countries_are_those_of_the_time_zone_database() -> None:
-    table = resources.files("tzdata").joinpath("zoneinfo", "iso3166.tab").read_text(encoding="utf-8")
-    assert {line[:2] for line in table.splitlines() if not line.startswith("#")} == COUNTRIES
-
-
-def test_currencies() -> None:
-    assert len(CURRENCIES - CURRENCIES_WITHDRAWN) == 176
-    assert all(len(code) == 3 and code.isascii() and code.isupper() for code in CURRENCIES)
-    assert {"CNY", "SGD", "HKD", "USD", "EUR", "GBP", "JPY", "XCG", "ZWG", "HRK"} <= CURRENCIES
-    assert not {"XXX", "XTS", "CNH", "RMB", "DEM"} & CURRENCIES
-
-
-@pytest.mark.parametrize(
-    ("confidence", "below"),
-    [
-        (None, True),
-        (Confidence(), True),
-        (Confidence(threshold=0.1), True),
-        (Confidence(score=0.75), False),
-        (Confidence(score=0.7499), True),
-        (Confidence(score=0.75, comparator=">"), True),
-        (Confidence(score=0.5, threshold=0.5), False),
-        (Confidence(score=0.0, threshold=0.0), False),
-        (Confidence(score=1.01, threshold=0.5), True),
-        (Confidence(score=-0.01, threshold=0.5), True),
-        (Confidence(score=80, threshold=75), True),
-        (Confidence(score=80, threshold=75, maximum=100), False),
-        (Confidence(score=0.2, threshold=0.3, direction="lower_is_better"), False),
-        (Confidence(score=0.3, threshold=0.3, direction="lower_is_better"), False),
-        (Confidence(score=0.3, threshold=0.3, direction="lower_is_better", comparator="<"), True),
-        (Confidence(score=0.4, threshold=0.3, direction="lower_is_better"), True),
-        (Confidence(score=0.4, threshold=0.3, comparator="<="), True),
-    ],
-)
-def test_below_threshold(confidence: Confidence | None, below: bool) -> None:
-    assert below_threshold(confidence, 0.75) is below
-
-
-@pytest.mark.parametrize(
-    ("confidence", "default", "below"),
-    [
-        (Confidence(score=0.6), 0.5, False),
-        (Confidence(score=70, minimum=0, maximum=100), 0.75, True),
-        (Confidence(score=75, minimum=0, maximum=100), 0.75, False),
-        (Confidence(score=0.5, minimum=-1, maximum=1), 0.75, False),
-        (Confidence(score=0.4, minimum=-1, maximum=1), 0.75, True),
-        (Confidence(score=0.25, direction="lower_is_better"), 0.75, False),
-        (Confidence(score=0.26, direction="lower_is_better"), 0.75, True),
-        (Confidence(score=0.26, comparator="<="), 0.75, True),
-        (Confidence(score=0.2, direction="lower_is_better"), 0.8, False),
-    ],
-)
-def test_the_default_threshold_follows_the_scale(confidence: Confidence, default: float, below: bool) -> None:
-    assert below_threshold(confidence, default) is below
-
-
-def test_a_score_is_usable_on_its_own_scale_only() -> None:
-    assert score_usable(Confidence(score=1.0))
-    assert score_usable(Confidence(score=3, minimum=1, maximum=5))
-    assert not score_usable(Confidence(score=0.5, minimum=1, maximum=5))
-    assert not score_usable(Confidence())
-    assert not score_usable(None)

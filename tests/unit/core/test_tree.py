@@ -168,6 +168,23 @@ def test_a_hash_too_many_or_too_few_is_found(size: int, data: st.DataObject) -> 
             tree.verify_inclusion(index, size, LEAVES[index], path[:-1], root)
 
 
+@pytest.mark.parametrize("size", [2, 4, 8, 16])
+def test_a_taller_tree_cannot_pass_as_a_smaller_one(size: int) -> None:
+    """The last leaf's way goes right all along, so only the number of hashes tells these two trees apart."""
+    path, root = tree.inclusion_path(2 * size - 1, LEAVES[: 2 * size]), mth(LEAVES[: 2 * size])
+    tree.verify_inclusion(2 * size - 1, 2 * size, LEAVES[2 * size - 1], path, root)
+    with pytest.raises(Modified, match="hashes"):
+        tree.verify_inclusion(size - 1, size, LEAVES[2 * size - 1], path, root)
+
+
+def test_no_leaf_stands_before_the_first() -> None:
+    """-1 has all bits set, so its way would be that of the last leaf of any tree."""
+    with pytest.raises(Modified, match="outside"):
+        tree.verify_inclusion(-1, 1, LEAVES[0], [], LEAVES[0])
+    with pytest.raises(Modified, match="outside"):
+        tree.verify_inclusion(-1, 4, LEAVES[3], tree.inclusion_path(3, LEAVES[:4]), mth(LEAVES[:4]))
+
+
 @given(size=st.integers(0, len(LEAVES)))
 def test_a_frontier_is_stored_and_read_back(size: int) -> None:
     stored = frontier_of(LEAVES[:size]).to_bytes()

@@ -14,6 +14,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -129,7 +130,7 @@ def break_each_step(
     prepare: Callable[[], KeyDirectory],
     work: Callable[[KeyDirectory], object],
 ) -> Iterator[KeyDirectory]:
-    """Yields the instance after each broken run; after a kill it is only a corpse. Ends when a run is unbroken."""
+    """Yields the instance after each broken run; a killed one is a corpse. Ends when a run is unbroken."""
     for step in count():
         keys, breaking = prepare(), BreakingOs(step, way)
         with monkeypatch.context() as patch:
@@ -260,10 +261,8 @@ def test_a_broken_first_start_can_be_repeated(
         breaking = BreakingOs(step, way)
         with monkeypatch.context() as patch:
             patch.setattr(disk, "os", breaking)
-            try:
+            with suppress(Killed, KeyUnavailable):
                 KeyDirectory.create(path, PASSPHRASE, clock=lambda: 0.0, cost=CHEAP)
-            except (Killed, KeyUnavailable):
-                pass
         if not breaking.broke:
             break
         if not (path / "manifest").exists():

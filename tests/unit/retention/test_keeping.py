@@ -288,12 +288,13 @@ def test_a_keeper_travels_to_a_sealing_process() -> None:
 
 def test_a_full_memo_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeping, "_REMEMBERED", 3)
+    monkeypatch.setattr(keeping, "_PLANS", 2)
     memo: dict[int, int] = {}
     for number in range(10):
-        assert keeping._remember(memo, number, -number) == -number
+        assert keeping._remember(memo, number, -number, 3) == -number
         assert memo[number] == -number
         assert len(memo) <= 3
     small = keeper(BOOK, ledger_jurisdictions=("CN",), opted_in=())
     for hours in range(100):
-        what = facts(NOON + hours * 3_600_000_000, "CN")
+        what = facts(NOON + hours * 3_600_000_000, LISTED[hours % 5])
         assert small(what) == keep(what, "CN")

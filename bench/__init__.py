@@ -1,0 +1,1 @@
+"""Synthetic decisions and measurements. Not part of the distribution."""

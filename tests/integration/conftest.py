@@ -1,0 +1,31 @@
+"""Vaults for tests that need a whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import Database, Run
+from tests.support.vault import Installation, build, prepare
+
+
+@pytest.fixture(scope="session")
+def built(postgres_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The vault that all copies are made of. Nobody changes it, and nobody stays connected to it."""
+    with postgres_run.database(durable=False) as database:
+        yield build(tmp_path_factory.mktemp("built") / "home", database)
+
+
+@pytest.fixture
+def installation(built: Installation, tmp_path: Path) -> Iterator[Installation]:
+    """A vault of the test's own: ledgers "cn" and "sg" with records, and the events that tell of them."""
+    with built.copied(tmp_path / "home") as copy:
+        yield copy
+
+
+@pytest.fixture
+def fresh(database: Database, tmp_path: Path) -> Installation:
+    """A vault that was never initialised: a migrated, empty database, and a home with an empty key directory."""
+    return prepare(tmp_path / "home", database)
