@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, cast
 
 import matplotlib
@@ -40,7 +40,7 @@ Wording = Callable[[str, int], str]
 _DRAWING = threading.Lock()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _registered(face: Face) -> str:
     """Make a face known to matplotlib, once a process; the name it knows it by."""
     path = str(file_of(face))

@@ -16,6 +16,7 @@ import io
 import os
 import secrets
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from vault.core.errors import Unavailable, UsageError, VaultError
 
 _ORIGIN = "report:"
 _TEMPLATES = "templates"
+_VARIANT = "pdf/a-3u"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +215,16 @@ class _Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints
 
 def _to_pdf(html: str, css: str, fetcher: _Served, model: EvidenceReport) -> tuple[bytes, int]:
     fonts = FontConfiguration()
+    identifier = hashlib.sha256(model.identification.report_id.encode()).digest()[:16]
     try:
         style = CSS(string=css, url_fetcher=fetcher, font_config=fonts)
         document = HTML(string=html, url_fetcher=fetcher).render(
-            font_config=fonts, stylesheets=[style], pdf_variant="pdf/a-3u", pdf_tags=True
+            font_config=fonts, stylesheets=[style], pdf_variant=_VARIANT, pdf_tags=True
         )
-        pdf = document.write_pdf(
-            pdf_variant="pdf/a-3u",
-            pdf_tags=True,
-            pdf_identifier=hashlib.sha256(model.identification.report_id.encode()).digest()[:16],
-        )
+        with warnings.catch_warnings():
+            # WeasyPrint 70 leaves closing its colour profile to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            pdf = document.write_pdf(pdf_variant=_VARIANT, pdf_tags=True, pdf_identifier=identifier)
     except FatalURLFetchingError:
         raise VaultError(
             "a template of the report asks for something that is neither a font nor a chart of ours"

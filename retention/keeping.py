@@ -151,7 +151,8 @@ class _Plan:
         occurred, received, executed = facts.occurred_at_us, facts.received_at_us, facts.executed_at_us
         decided = days.get(occurred // _BUCKET_US) or self._count_days(occurred, "$.occurred_at")
         arrived = days.get(received // _BUCKET_US) or self._count_days(received, "$")
-        if executed is None:
+        if executed is None or executed < occurred:
+            # Money cannot have moved by a decision before it: an earlier date would only shorten the period.
             done = decided
         else:
             done = days.get(executed // _BUCKET_US) or self._count_days(executed, "$.decision.executed_at")

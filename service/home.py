@@ -1,9 +1,9 @@
 """The home directory: what lies outside the database and outlives it.
 
-    vault.json     which vault this is: tenant, events ledger, origin host, public checkpoint key; no secrets
-    keys/          the key store; never in the same backup as the database
-    checkpoints/   the last signed tree heads
-    db/            the embedded server's passwords and pointer, where there is one
+vault.json     which vault this is: tenant, events ledger, origin host, public checkpoint key; no secrets
+keys/          the key store; never in the same backup as the database
+checkpoints/   the last signed tree heads
+db/            the embedded server's passwords and pointer, where there is one
 """
 
 from __future__ import annotations
@@ -68,9 +68,13 @@ def read_identity(home: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError):
-        raise UsageError(f"cannot read {home / 'vault.json'}: restore it from a backup of the home directory") from None
+        raise UsageError(
+            f"cannot read {home / 'vault.json'}: restore it from a backup of the home directory"
+        ) from None
     if identity.version != 1:
-        raise UsageError(f"{home / 'vault.json'} was written by a newer reasonvault: update this installation")
+        raise UsageError(
+            f"{home / 'vault.json'} was written by a newer reasonvault: update this installation"
+        )
     return identity
 
 
@@ -111,7 +115,9 @@ def passphrase(*, confirm: bool = False) -> bytes:
             raise UsageError("the two passphrases differ")
         if typed:
             return typed.encode()
-    raise UsageError("a passphrase is needed: set REASONVAULT_PASSPHRASE_FILE or REASONVAULT_PASSPHRASE, or use a terminal")
+    raise UsageError(
+        "a passphrase is needed: set REASONVAULT_PASSPHRASE_FILE or REASONVAULT_PASSPHRASE, or use a terminal"
+    )
 
 
 def local_actor() -> Actor:

@@ -26,7 +26,12 @@ def json_parameter() -> click.Option:
         context.meta["reasonvault.json"] = value
 
     return click.Option(
-        ["--json"], is_flag=True, expose_value=False, callback=remember, is_eager=True, help="Print one JSON document."
+        ["--json"],
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        is_eager=True,
+        help="Print one JSON document.",
     )
 
 
@@ -64,7 +69,11 @@ def reporting_errors(command: Callable[P, T]) -> Callable[P, T]:
             if isinstance(error, BrokenPipeError):
                 sys.stderr.close()
                 sys.exit(1)
-            fail(VaultError(f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}"))
+            fail(
+                VaultError(
+                    f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}"
+                )
+            )
 
     return wrapped
 

@@ -137,7 +137,9 @@ def open_vault(home: Path, passphrase: bytes, actor: Actor | None = None) -> Ite
             engine.dispose()
 
 
-def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION) -> bool:
+def initialise(
+    home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION
+) -> bool:
     """Make a vault, or finish making one; running it again changes nothing.
 
         1. home directory    2. key store    3. tenant and checkpoint keys    4. vault.json
@@ -180,7 +182,8 @@ def _ensure_events(vault: Vault) -> bool:
         checkpoint = vault.checkpoints.read(vault.events)
         if checkpoint is not None and checkpoint.size > 0:
             raise Forked(
-                "the database does not have the events ledger this home remembers: restore its backup", str(vault.events)
+                "the database does not have the events ledger this home remembers: restore its backup",
+                str(vault.events),
             )
         ledgers.make(vault, vault.events, ledgers.EVENTS, "events", (), ())
     if any(True for _ in ledgers.history(vault, "vault.initialised")):
@@ -201,7 +204,9 @@ def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
 
 
 @contextmanager
-def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
+def _assembled(
+    home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor
+) -> Iterator[Vault]:
     book = rule_book()
 
     def keep(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Keeper:

@@ -113,7 +113,11 @@ class _Audit:
         report.kind = row.kind if row else "?"
         head = store.read_head(self._connection, ledger)
         if row is None or head is None:
-            report.add(Verdict.MISSING, None, "the ledger is gone from the database" if row is None else "no head row")
+            report.add(
+                Verdict.MISSING,
+                None,
+                "the ledger is gone from the database" if row is None else "no head row",
+            )
         self._against_checkpoint(report, head)
         checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger))
         total = max(head.size if head else 0, report.size)

@@ -99,7 +99,9 @@ class Checker:
         carried = "" if isinstance(parsed, GenesisLeaf) else parsed.prev
         if carried != canonical.b64(self._last_hash):
             self._report.add(
-                Verdict.MODIFIED, seq - 1, f"its hash is not the one that seq {seq} carries: one of the two was edited"
+                Verdict.MODIFIED,
+                seq - 1,
+                f"its hash is not the one that seq {seq} carries: one of the two was edited",
             )
 
     def _append(self, hashed: bytes) -> None:
@@ -150,9 +152,13 @@ class Checker:
         if sealed.facets is None or sealed.salt is None:
             raise Modified("its facets or their salt are missing")
         if canonical.b64(facets.digest(sealing.from_columns(sealed.facets), sealed.salt)) != parsed.facets:
-            self._report.add(Verdict.MODIFIED, seq, "its facets or their salt are not those the leaf commits to")
+            self._report.add(
+                Verdict.MODIFIED, seq, "its facets or their salt are not those the leaf commits to"
+            )
 
-    def _check_opened(self, opener: Opener, parsed: RecordLeaf | EventLeaf, sealed: SealedRow, seq: int) -> None:
+    def _check_opened(
+        self, opener: Opener, parsed: RecordLeaf | EventLeaf, sealed: SealedRow, seq: int
+    ) -> None:
         report = self._report
         try:
             raw = opener.open(parsed, sealed)
@@ -173,7 +179,11 @@ class Checker:
         elif head is not None and self._next > head.size:
             report.add(Verdict.FORKED, head.size, "entries stand beyond the head", self._next - 1)
         elif head is not None and self._last_hash and head.last_hash != self._last_hash:
-            report.add(Verdict.MODIFIED, self._next - 1, "its hash is not the one the head holds: one of the two was edited")
+            report.add(
+                Verdict.MODIFIED,
+                self._next - 1,
+                "its hash is not the one the head holds: one of the two was edited",
+            )
         report.unsealed = max(0, self._next - report.size)
         explained = Verdict.MODIFIED in report.counts or Verdict.MISSING in report.counts
         if not explained and not self._root_matches:
@@ -189,7 +199,11 @@ class Checker:
         genesis, hashed = self._genesis
         if str(self._verifier) not in genesis.verifiers:
             report.add(Verdict.FORKED, 0, "the genesis leaf does not name this vault's verifier key")
-        if row is not None and (row.name, row.kind, row.tenant) != (genesis.name, genesis.ledger_kind, genesis.tenant):
+        if row is not None and (row.name, row.kind, row.tenant) != (
+            genesis.name,
+            genesis.ledger_kind,
+            genesis.tenant,
+        ):
             report.add(Verdict.MODIFIED, 0, "the ledger's row says other than its genesis leaf")
         if told is not None and told.genesis != canonical.b64(hashed):
             report.add(Verdict.FORKED, 0, "the genesis leaf is not the one the events ledger announced")

@@ -92,7 +92,9 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError):
-            raise Unavailable(f"cannot read the checkpoint of ledger {ledger}: check the home directory") from None
+            raise Unavailable(
+                f"cannot read the checkpoint of ledger {ledger}: check the home directory"
+            ) from None
 
     def require_consistent(self, ledger: UUID, head: HeadRow) -> Frontier:
         """Compare the database's head with what was signed or announced, and return its frontier.
@@ -175,7 +177,9 @@ class Checkpoints:
         try:
             descriptor = os.open(self._place(ledger), os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger)) from None
+            raise Forked(
+                "the checkpoint outside the database is missing: nothing is signed", str(ledger)
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

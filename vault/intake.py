@@ -85,7 +85,13 @@ class Batch:
 
 
 def ingest(
-    vault: Vault, ledger: Ledger, lines: Iterable[Line], producer: str, *, processes: int = 2, accept_cards: bool = False
+    vault: Vault,
+    ledger: Ledger,
+    lines: Iterable[Line],
+    producer: str,
+    *,
+    processes: int = 2,
+    accept_cards: bool = False,
 ) -> Iterator[Batch]:
     """Take numbered lines in and yield one report a batch, each after its commit.
 
@@ -144,7 +150,9 @@ def _finished(waiting: deque[tuple[list[Line], Future[list[Outcome]]]]) -> tuple
     try:
         return batch, sealing.result()
     except BrokenProcessPool:
-        raise Unavailable("a sealing process died; nothing of its batch was kept: run the same command again") from None
+        raise Unavailable(
+            "a sealing process died; nothing of its batch was kept: run the same command again"
+        ) from None
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -195,7 +203,9 @@ class _Linker:
             if not isinstance(one, Sealed):
                 results.append(_refused(number, one))
             elif fresh.get(one.tag) == at:
-                results.append(Result(number, Status.ACCEPTED, taken[one.tag], id_tag=one.tag, opening=one.opening))
+                results.append(
+                    Result(number, Status.ACCEPTED, taken[one.tag], id_tag=one.tag, opening=one.opening)
+                )
             elif one.tag in taken:
                 results.append(_again(number, one.tag, taken[one.tag], batch[fresh[one.tag]][1] == raw))
             else:
@@ -231,7 +241,9 @@ class _Linker:
                 raise Missing("the entry of a known id is not there", str(self._ledger), seq)
         return seen
 
-    def _settle(self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes) -> Result:
+    def _settle(
+        self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes
+    ) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
         if row is None:
             reason = "this id belongs to a record that was destroyed"

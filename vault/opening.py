@@ -69,7 +69,9 @@ class Opener:
         except Modified as error:
             raise Modified(str(error), leaf.ledger, leaf.seq) from None
         made = envelope.plaintext_commitment(envelope.opening(record_key), plaintext)
-        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(made, canonical.unb64(leaf.plaintext, 32)):
+        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(
+            made, canonical.unb64(leaf.plaintext, 32)
+        ):
             raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
         return plaintext
 
@@ -90,7 +92,9 @@ class Opener:
     def same_bytes(self, leaf: RecordLeaf, row: SealedRow, raw: bytes) -> bool:
         """Say whether ``raw`` is what was sealed, without decrypting anything."""
         key = envelope.opening(self.record_key(leaf, row))
-        return hmac.compare_digest(envelope.plaintext_commitment(key, raw), canonical.unb64(leaf.plaintext, 32))
+        return hmac.compare_digest(
+            envelope.plaintext_commitment(key, raw), canonical.unb64(leaf.plaintext, 32)
+        )
 
 
 def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:

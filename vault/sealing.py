@@ -171,7 +171,8 @@ def blind_tags(index_key: bytes, record: Record) -> tuple[int, int | None, int |
     """Return the blind indexes of conversation, transaction and customer: HMAC-SHA-256, first 8 bytes, signed."""
     return (
         blind_tag(index_key, b"conversation", record.conversation_id),
-        record.decision.transaction_id and blind_tag(index_key, b"transaction", record.decision.transaction_id),
+        record.decision.transaction_id
+        and blind_tag(index_key, b"transaction", record.decision.transaction_id),
         record.customer_ref and blind_tag(index_key, b"customer", record.customer_ref),
     )  # type: ignore[return-value]  # ids are never empty, so None is the only falsy value
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import Database, Run
+from tests.support.tampering import Crime
 from tests.support.vault import Installation, build, prepare
+from vault.verdict import Depth
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,20 @@ def installation(built: Installation, tmp_path: Path) -> Iterator[Installation]:
 def fresh(database: Database, tmp_path: Path) -> Installation:
     """A vault that was never initialised: a migrated, empty database, and a home with an empty key directory."""
     return prepare(tmp_path / "home", database)
+
+
+@pytest.fixture(scope="module")
+def site(built: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A vault that the tests of a module damage in turn; see ``crime``."""
+    with built.copied(tmp_path_factory.mktemp("site") / "home") as copy:
+        copy.remember()
+        yield copy
+
+
+@pytest.fixture
+def crime(site: Installation) -> Iterator[Crime]:
+    """A vault to attack. Undone, it must be whole again."""
+    crime = Crime.against(site)
+    yield crime
+    site.restore()
+    crime.clean(Depth.ENVELOPES)

@@ -16,7 +16,7 @@ import zstandard
 
 from vault.core.errors import Modified
 
-RECORD_DICTIONARIES: dict[int, str] = {}
+RECORD_DICTIONARIES: dict[int, str] = {1: "record-1.dict.txt"}
 LEAF_DICTIONARIES: dict[int, str] = {1: "leaf-1.dict.txt"}
 CURRENT = max(RECORD_DICTIONARIES, default=0)
 """The dictionary that new envelopes use."""

@@ -199,5 +199,7 @@ def _codec(envelope: bytes) -> int:
     if len(envelope) < 2 + 12 + _PAD + 16 or envelope[0] != SUITE:
         raise Modified("envelope is too short or of an unknown suite")
     if not dictionary.known(envelope[1]):
-        raise KeyGone("envelope needs a compression dictionary this version does not have: update reasonvault")
+        raise KeyGone(
+            "envelope needs a compression dictionary this version does not have: update reasonvault"
+        )
     return envelope[1]

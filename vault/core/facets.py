@@ -79,7 +79,8 @@ def canonical(facets: Facets) -> bytes:
             facets.flags,
         )
         strings = [
-            text.encode() for text in (facets.record_id, facets.record_class, facets.model, facets.jurisdictions)
+            text.encode()
+            for text in (facets.record_id, facets.record_class, facets.model, facets.jurisdictions)
         ]
         return fixed + b"".join([_U16.pack(len(data)) + data for data in strings])
     except (struct.error, UnicodeEncodeError, OverflowError):

@@ -134,9 +134,7 @@ def _grouped(
         if separator is None:
             if not named:
                 continue
-        elif text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit():
-            continue
-        elif text[end : end + 1] == separator and text[end + 1 : end + 2].isdigit():
+        elif (text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit()) or (text[end : end + 1] == separator and text[end + 1 : end + 2].isdigit()):
             continue
         if valid(_compact(match.group())):
             yield Span(start, end)

@@ -144,6 +144,7 @@ class Message(_Part, frozen=True):
     content: str | list[TextPart | ImagePart] | None = None
     name: Label | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: Label | None = None
 
 
 class Model(_Part, frozen=True):

@@ -23,7 +23,16 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
 ENTRY_COLUMNS = ("ledger_id", "seq", "id_tag", "leaf")
-SEALED_COLUMNS = ("ledger_id", "seq", "epoch_id", "wrapped_key", "envelope", "salt", *FACET_COLUMNS, *TAG_COLUMNS)
+SEALED_COLUMNS = (
+    "ledger_id",
+    "seq",
+    "epoch_id",
+    "wrapped_key",
+    "envelope",
+    "salt",
+    *FACET_COLUMNS,
+    *TAG_COLUMNS,
+)
 
 _2000 = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 _NULL = struct.pack(">i", -1)
@@ -46,10 +55,29 @@ def sealed_fields(
         facets: in the order of FACET_COLUMNS, occurred_at in microseconds since 1970; None for an event.
         tags: in the order of TAG_COLUMNS; None for an event.
     """
-    head = (_INT8.pack(8, epoch_id), _bytes(wrapped_key), _bytes(envelope), _NULL if salt is None else _bytes(salt))
+    head = (
+        _INT8.pack(8, epoch_id),
+        _bytes(wrapped_key),
+        _bytes(envelope),
+        _NULL if salt is None else _bytes(salt),
+    )
     if facets is None or tags is None:
         return b"".join(head) + _NULL * (len(FACET_COLUMNS) + len(TAG_COLUMNS))
-    record_id, occurred_at, jurisdictions, record_class, api, outcome, fidelity, moved, below, score, ai_ms, flags, model = facets
+    (
+        record_id,
+        occurred_at,
+        jurisdictions,
+        record_class,
+        api,
+        outcome,
+        fidelity,
+        moved,
+        below,
+        score,
+        ai_ms,
+        flags,
+        model,
+    ) = facets
     return b"".join(
         (
             *head,

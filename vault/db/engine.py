@@ -37,7 +37,11 @@ def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Eng
         return psycopg.connect(dsn, application_name="reasonvault", options="-c TimeZone=UTC")
 
     engine = create_engine(
-        "postgresql+psycopg://", creator=open_connection, pool_size=pool_size, pool_pre_ping=True, hide_parameters=True
+        "postgresql+psycopg://",
+        creator=open_connection,
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
@@ -74,7 +78,9 @@ def _translate(cause: BaseException | None, error: Exception) -> VaultError:
     if state.startswith(("28", "3D")) or state == "42501":
         return UsageError(f"database: {said}")
     if not state and isinstance(cause, psycopg.OperationalError):
-        return Unavailable("database: cannot connect, or the connection was lost; check 'reasonvault db status'")
+        return Unavailable(
+            "database: cannot connect, or the connection was lost; check 'reasonvault db status'"
+        )
     return Unavailable(f"database: {said} ({state or 'no state'})")
 
 
@@ -103,12 +109,16 @@ def transact(engine: Engine, work: Callable[[Connection], _Result], *, tries: in
                 finally:
                     driver.remove_notice_handler(handler)
                 if notices:
-                    raise UnknownOutcome("database: committed with a warning about durability; retry the same records")
+                    raise UnknownOutcome(
+                        "database: committed with a warning about durability; retry the same records"
+                    )
                 return result
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             if committing and _connection_lost(cause, error):
-                raise UnknownOutcome("database: the connection ended during commit; retry the same records") from None
+                raise UnknownOutcome(
+                    "database: the connection ended during commit; retry the same records"
+                ) from None
             if attempt == tries or not _retryable(cause, error):
                 raise _translate(cause, error) from None
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, keeps no secret
@@ -135,5 +145,3 @@ def _connection_lost(cause: BaseException | None, error: Exception) -> bool:
         return True
     state = getattr(cause, "sqlstate", None) or ""
     return state.startswith(_RETRYABLE_CLASSES) or (not state and isinstance(cause, psycopg.OperationalError))
-
-

@@ -32,7 +32,9 @@ def upgrade(owner_dsn: str) -> str:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError:
-        raise UsageError("the database was migrated by a newer reasonvault: update this installation") from None
+        raise UsageError(
+            "the database was migrated by a newer reasonvault: update this installation"
+        ) from None
     finally:
         engine.dispose()
     return newest()
@@ -57,7 +59,9 @@ def require_current(connection: Connection) -> None:
     """Raise UsageError unless the schema is the one this version needs."""
     have, need = current(connection), newest()
     if have != need:
-        raise UsageError(f"the database schema is {have or 'absent'}, this version needs {need}: run 'reasonvault db migrate'")
+        raise UsageError(
+            f"the database schema is {have or 'absent'}, this version needs {need}: run 'reasonvault db migrate'"
+        )
 
 
 def _config() -> Config:

@@ -61,7 +61,10 @@ def create_ledger(connection: Connection, row: LedgerRow, genesis: bytes, first:
 
 def ledgers(connection: Connection) -> list[LedgerRow]:
     """Return all ledgers, by name."""
-    return [LedgerRow(*row) for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))]
+    return [
+        LedgerRow(*row)
+        for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))
+    ]
 
 
 def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
@@ -71,7 +74,9 @@ def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
         Missing: the ledger has no head row.
     """
     columns = (head.c.size, head.c.last_hash, head.c.frontier)
-    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()).one_or_none()
+    found = connection.execute(
+        select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()
+    ).one_or_none()
     if found is None:
         raise Missing("the head row is missing", str(ledger_id))
     return HeadRow(*found)
@@ -108,7 +113,9 @@ def find_tags(connection: Connection, ledger_id: UUID, id_tags: Sequence[bytes])
     return {bytes(row[0]): row[1] for row in found}
 
 
-def copy_entries(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]) -> None:
+def copy_entries(
+    connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]
+) -> None:
     """Bulk-insert (seq, id tag, stored leaf)."""
     _copy(connection, "entry", ENTRY_COLUMNS, entry_stream(ledger_id, rows))
 
@@ -137,7 +144,9 @@ def fetch_entries(connection: Connection, ledger_id: UUID, seqs: Sequence[int]) 
     return map(_audit_row, rows)
 
 
-def stream_leaves(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+def stream_leaves(
+    connection: Connection, ledger_id: UUID, first: int, end: int | None
+) -> Iterator[tuple[int, bytes]]:
     """Stream (seq, stored leaf) in order from ``first``, up to but without ``end``."""
     return _stream(
         connection,
@@ -163,13 +172,17 @@ class AuditRow(NamedTuple):
 def stream_bare(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
     """Stream leaves alone, in order."""
     rows = _stream(
-        connection, "SELECT seq, id_tag, leaf FROM vault.entry WHERE ledger_id = %s ORDER BY seq", (ledger_id,)
+        connection,
+        "SELECT seq, id_tag, leaf FROM vault.entry WHERE ledger_id = %s ORDER BY seq",
+        (ledger_id,),
     )
     for row in rows:
         yield AuditRow(row[0], row[1], row[2], None, False)
 
 
-def stream_entries(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[AuditRow]:
+def stream_entries(
+    connection: Connection, ledger_id: UUID, first: int, end: int | None
+) -> Iterator[AuditRow]:
     """Stream whole entries in order. A full join, so that neither side can hide a row from the verifier."""
     rows = _stream(
         connection,
@@ -207,7 +220,14 @@ def insert_epoch(connection: Connection, row: dict[str, Any]) -> None:
 
 def epochs(connection: Connection, ledger_id: UUID) -> Iterator[tuple[int, str, str, str, str, bytes]]:
     """Return (epoch id, group, key reference, writer, day, wrapped key) of a ledger's epoch keys."""
-    columns = (epoch.c.epoch_id, epoch.c.group_name, epoch.c.key_ref, epoch.c.writer, epoch.c.day, epoch.c.wrapped)
+    columns = (
+        epoch.c.epoch_id,
+        epoch.c.group_name,
+        epoch.c.key_ref,
+        epoch.c.writer,
+        epoch.c.day,
+        epoch.c.wrapped,
+    )
     for row in connection.execute(select(*columns).where(epoch.c.ledger_id == ledger_id)):
         yield (row[0], row[1], row[2], row[3], row[4], bytes(row[5]))
 

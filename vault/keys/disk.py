@@ -45,8 +45,10 @@ def mark(path: Path) -> Mark:
         return _mark(os.stat(path, follow_symlinks=False))
 
 
-def read_file(path: Path, limit: int) -> tuple[bytes, Mark]:
+def read_file(path: Path, limit: int, *, private: bool = True) -> tuple[bytes, Mark]:
     """The whole file, at most ``limit`` bytes, and the mark of exactly what was read.
+
+    With ``private=False`` its mode is not checked: some file systems, such as a stick's, know no modes.
 
     Raises:
         Absent: no such file.
@@ -58,7 +60,8 @@ def read_file(path: Path, limit: int) -> tuple[bytes, Mark]:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise KeyUnavailable(f"key store: {path} is no regular file")
-            _refuse_readable_by_others(path, found, FILE_MODE)
+            if private:
+                _refuse_readable_by_others(path, found, FILE_MODE)
             if found.st_size > limit:
                 raise KeyUnavailable(f"key store: {path} has {found.st_size} bytes, more than {limit}")
             chunks = []

@@ -29,7 +29,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -87,7 +87,7 @@ class KeyDirectory:
         random: RandomBytes = os.urandom,
         cost: Argon2Cost = STANDARD_COST,
         cache_seconds: float = CACHE_SECONDS,
-    ) -> KeyDirectory:
+    ) -> Self:
         """Make a new store in ``path``, which is absent or empty, and open it.
 
         Losing the passphrase now loses every key: export a recovery file next.
@@ -110,7 +110,7 @@ class KeyDirectory:
         clock: Callable[[], float],
         random: RandomBytes = os.urandom,
         cache_seconds: float = CACHE_SECONDS,
-    ) -> KeyDirectory:
+    ) -> Self:
         """Open a store. Takes about 0.1 s and 64 MiB, once.
 
         Raises:
@@ -131,20 +131,19 @@ class KeyDirectory:
         random: RandomBytes = os.urandom,
         cost: Argon2Cost = STANDARD_COST,
         cache_seconds: float = CACHE_SECONDS,
-    ) -> KeyDirectory:
+    ) -> Self:
         """Open a store whose passphrase is lost, and give it a new passphrase and a new root.
 
         The recovery file goes on working.
 
         Raises:
-            UsageError: not a recovery file.
-            KeyUnavailable: the store has no slot for it: revoked, or another store's.
+            UsageError: not a recovery file, or another store's.
+            KeyUnavailable: the store has no slot for it: it was revoked, or its export never finished.
         """
-        raw = (
-            recovery.read(_RECOVERY_FILE_LIMIT)
-            if not isinstance(recovery, Path)
-            else _read_recovery(recovery)
-        )
+        if isinstance(recovery, Path):
+            raw, _mark = disk.read_file(recovery, _RECOVERY_FILE_LIMIT, private=False)
+        else:
+            raw = recovery.read(_RECOVERY_FILE_LIMIT)
         content = slots.parse_recovery_file(raw)
         try:
             store = RootStore.recover(path, content, passphrase, cost, random)
@@ -260,8 +259,9 @@ class KeyDirectory:
                 if isinstance(target, Path):
                     disk.write_new_file(target, content)
                 else:
-                    target.write(content)
-                    target.flush()
+                    with disk.reaching(Path("the recovery file")):
+                        target.write(content)
+                        target.flush()
                 self._store.add_recovery(manifest, Recovery(recovery.public, custodian))
         finally:
             wipe(secret)
@@ -282,7 +282,7 @@ class KeyDirectory:
         """Wipe root and slot key, best effort. Every later call raises ``KeyUnavailable``."""
         self._store.close()
 
-    def __enter__(self) -> KeyDirectory:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -331,7 +331,3 @@ class KeyDirectory:
 
 def _associated(ref: KeyRef, context: bytes) -> bytes:
     return _WRAP_LABEL + bytes((len(ref),)) + ref.encode("ascii") + context
-
-
-def _read_recovery(path: Path) -> bytes:
-    return disk.read_file(path, _RECOVERY_FILE_LIMIT)[0]

@@ -125,6 +125,8 @@ class RootStore:
         store = cls(path, slots.derive_passphrase_key(passphrase, random(slots.SALT_BYTES), cost), random)
 
         def root_by_recovery(place: Place) -> bytearray:
+            if place.store != recovery.store:
+                raise UsageError("this recovery file belongs to another key store")
             slot = store._layout.recovery_slot(place.generation, recovery.public)
             raw = disk.read_file(slot, _FILE_LIMIT)[0]
             return slots.open_recovery_slot(recovery, raw, place.store, place.generation)

@@ -52,7 +52,7 @@ def test_another_process_gives_the_same_bytes() -> None:
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "bench.synthetic", "60", "--seed", "5"]
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)  # noqa: S603
+    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True)
     assert run.stdout.splitlines() == list(decisions(60, 5, start=START))
 
 

@@ -27,7 +27,17 @@ def test_another_library_spells_the_same(document: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [{"a": 1.5}, {"a": True}, {"a": None}, {"a": -1}, {"a": 2**53}, {"a": "é"}, {"a": "x y"}, {"a b": 1}, {"a": {1}}],
+    [
+        {"a": 1.5},
+        {"a": True},
+        {"a": None},
+        {"a": -1},
+        {"a": 2**53},
+        {"a": "é"},
+        {"a": "x y"},
+        {"a b": 1},
+        {"a": {1}},
+    ],
 )
 def test_refuses_what_is_outside_the_subset(document: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="subset|range|only|string"):

@@ -53,6 +53,7 @@ GOOD = CHECKPOINT.text()
         GOOD[:-1],
         GOOD + "\n",
         GOOD + "extension line\n",
+        GOOD + "without end",
         "\n" + GOOD,
         GOOD.replace("\n", "\r\n"),
         GOOD.replace("\n7\n", "\n07\n"),

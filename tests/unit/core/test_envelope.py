@@ -128,7 +128,14 @@ def made(padded: bytes) -> Sealed:
         b"\0\0\0\x0a" + dictionary.compressor(0, 3).compress(b"a").ljust(124, b"\0"),
         b"\0" * 63,
     ],
-    ids=["no frame", "length beyond the end", "empty frame", "padding not zero", "padding too long", "not padded"],
+    ids=[
+        "no frame",
+        "length beyond the end",
+        "empty frame",
+        "padding not zero",
+        "padding too long",
+        "not padded",
+    ],
 )
 def test_a_plaintext_that_sealing_never_makes_is_refused(padded: bytes) -> None:
     with pytest.raises(Modified):

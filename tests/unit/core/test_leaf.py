@@ -88,8 +88,15 @@ def test_a_changed_byte_makes_another_leaf_or_none(
 
 
 def event(**more: object) -> bytes:
-    fields = {"actor": "local:ann", "at": "2026-01-05T08:01:12.111Z", "event": "record.opened", "kind": "event"}
-    return leaf.draft({**fields, "ledger": str(LEDGER), "facts": {"seq": 3, "b": 1, "a": "x"}, **more}).at(4, bytes(32))
+    fields = {
+        "actor": "local:ann",
+        "at": "2026-01-05T08:01:12.111Z",
+        "event": "record.opened",
+        "kind": "event",
+    }
+    return leaf.draft({**fields, "ledger": str(LEDGER), "facts": {"seq": 3, "b": 1, "a": "x"}, **more}).at(
+        4, bytes(32)
+    )
 
 
 def genesis(**more: object) -> bytes:
@@ -130,7 +137,17 @@ def test_events_and_genesis_leaves_parse() -> None:
         event().replace(b'"facts":', b'"facts": '),
         event() + b" ",
     ],
-    ids=["empty", "no kind", "version", "kind", "unknown field", "number", "facts unsorted", "white space", "trailing"],
+    ids=[
+        "empty",
+        "no kind",
+        "version",
+        "kind",
+        "unknown field",
+        "number",
+        "facts unsorted",
+        "white space",
+        "trailing",
+    ],
 )
 def test_what_is_not_a_leaf_is_modified(data: bytes) -> None:
     with pytest.raises(Modified):
@@ -139,7 +156,14 @@ def test_what_is_not_a_leaf_is_modified(data: bytes) -> None:
 
 def test_an_event_cannot_pretend_another_kind_in_its_facts() -> None:
     """The kind is read before parsing; a fact named kind must not choose how the leaf is read."""
-    fields = {"actor": "x", "at": "y", "event": "z", "kind": "event", "ledger": str(LEDGER), "facts": {"kind": "genesis"}}
+    fields = {
+        "actor": "x",
+        "at": "y",
+        "event": "z",
+        "kind": "event",
+        "ledger": str(LEDGER),
+        "facts": {"kind": "genesis"},
+    }
     with pytest.raises(Modified):
         leaf.parse(leaf.draft(fields).at(1, bytes(32)))
 

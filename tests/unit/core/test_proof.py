@@ -311,6 +311,12 @@ def test_the_receipts_of_a_batch_verify() -> None:
         proof.verify(Proof(index, tuple(path), signed), LEAVES[index], [KEYS["old"]], ORIGIN)
 
 
+@pytest.mark.parametrize("index", [-1, 2**63])
+def test_an_index_that_could_not_be_read_is_not_made(index: int) -> None:
+    with pytest.raises(RefusedInput, match="index"):
+        Proof(index, (), checkpoint_of(1))
+
+
 def test_a_huge_file_is_refused_before_it_is_read() -> None:
     with pytest.raises(RefusedInput, match="longer"):
         Proof.parse("x" * (proof.MAX_PROOF_BYTES + 1))
@@ -361,7 +367,7 @@ def test_the_independent_checker_refuses_a_file_it_does_not_know(tmp_path: Path)
 def check(*files: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(ROOT / "scripts" / "check_vectors.py"), *map(str, files)]
     # S603: the command is this interpreter on our own script, with paths of this test.
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":

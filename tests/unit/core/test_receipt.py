@@ -58,17 +58,25 @@ def test_a_receipt_without_its_opening_still_proves_the_leaf() -> None:
 
 def test_an_edited_receipt_is_refused() -> None:
     held = issued()
-    for old, new in [(b'\\"seq\\":2', b'\\"seq\\":1'), (b"2029-01.0", b"2019-01.0"), (b"index 2", b"index 1")]:
+    for old, new in [
+        (b'\\"seq\\":2', b'\\"seq\\":1'),
+        (b"2029-01.0", b"2019-01.0"),
+        (b"index 2", b"index 1"),
+    ]:
         assert old in held
         with pytest.raises(Modified):
             receipt.verify(held.replace(old, new), RECORD, KEYS, ORIGIN)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"receipt":"reasonvault-receipt/2","leaf":"","proof":""}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b'{"receipt":"reasonvault-receipt/2","leaf":"","proof":""}']
+)
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
     with pytest.raises(RefusedInput):
         receipt.verify(data, None, KEYS, ORIGIN)
 
 
 def test_the_opening_is_not_in_its_repr() -> None:
-    assert canonical.b64(bytes(32)) not in repr(receipt.Receipt(receipt="r", leaf="l", opening=canonical.b64(bytes(32)), proof="p"))
+    assert canonical.b64(bytes(32)) not in repr(
+        receipt.Receipt(receipt="r", leaf="l", opening=canonical.b64(bytes(32)), proof="p")
+    )

@@ -177,6 +177,20 @@ def test_a_taller_tree_cannot_pass_as_a_smaller_one(size: int) -> None:
         tree.verify_inclusion(size - 1, size, LEAVES[2 * size - 1], path, root)
 
 
+def test_a_longer_history_cannot_pass_as_a_shorter_one() -> None:
+    """As above: 6 = 110 and 7 = 111 go the same way as 2 = 10 and 3 = 11, and one step further."""
+    roots, path = (mth(LEAVES[:7]), mth(LEAVES[:8])), tree.consistency_path(7, LEAVES[:8])
+    tree.verify_consistency(7, 8, *roots, path)
+    with pytest.raises(Modified, match="spare"):
+        tree.verify_consistency(3, 4, *roots, path)
+
+
+def test_a_history_does_not_shrink() -> None:
+    """Not even to a tree that claims the same root, which an empty proof would "show" for powers of two."""
+    with pytest.raises(Modified):
+        tree.verify_consistency(8, 4, mth(LEAVES[:8]), mth(LEAVES[:8]), [])
+
+
 def test_no_leaf_stands_before_the_first() -> None:
     """-1 has all bits set, so its way would be that of the last leaf of any tree."""
     with pytest.raises(Modified, match="outside"):
@@ -194,7 +208,7 @@ def test_a_frontier_is_stored_and_read_back(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "length"), [(0, 32), (1, 0), (1, 31), (1, 64), (7, 64), (8, 96), (2**62, 0), (-1, 0)]
+    ("size", "length"), [(0, 32), (1, 0), (1, 31), (1, 64), (7, 64), (8, 96), (2**62, 0), (-1, 0), (-1, 32)]
 )
 def test_a_frontier_of_another_length_is_refused(size: int, length: int) -> None:
     with pytest.raises(Modified):

@@ -360,9 +360,10 @@ class ProviderContract:
         provider.create_signing_key(ref)
         provider.schedule_destroy(ref, DUE)
         assert ref in provider.destroy_due(DUE)
-        for use in (lambda: provider.sign(ref, b""), lambda: provider.create_signing_key(ref)):
-            with pytest.raises(KeyGone):
-                use()
+        with pytest.raises(KeyGone):
+            provider.sign(ref, b"")
+        with pytest.raises(KeyGone):
+            provider.create_signing_key(ref)
 
     def test_a_key_has_one_purpose(self, provider: Provider) -> None:
         wrapping, signing = enabled_key(provider), f"checkpoint.{uuid4()}"

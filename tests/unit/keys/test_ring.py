@@ -66,11 +66,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def provider(tmp_path: Path, clock: Clock) -> CountingProvider:
-    made = CountingProvider.create(
-        tmp_path / "keys", b"horse", clock=clock, cost=Argon2Cost(memory_kib=8, passes=1, lanes=1)
-    )
-    assert isinstance(made, CountingProvider)
-    return made
+    cost = Argon2Cost(memory_kib=8, passes=1, lanes=1)
+    return CountingProvider.create(tmp_path / "keys", b"horse", clock=clock, cost=cost)
 
 
 @pytest.fixture
