@@ -49,9 +49,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--region", default=wiring.DEFAULT_REGION, show_default=True, help="Where this vault runs, a word."
-)
+@click.option("--region", default=wiring.DEFAULT_REGION, show_default=True, help="Where this vault runs, a word.")
 @click.option(
     "--origin",
     "host",
@@ -64,9 +62,7 @@ def init(region: str, host: str) -> None:
     if not canonical.is_word(region) or not region:
         raise UsageError("--region is a word of A-Z a-z 0-9 . _ : / + -")
     home = homes.default_path()
-    new = wiring.initialise(
-        home, homes.passphrase(confirm=not (home / "keys").exists()), host=host, region=region
-    )
+    new = wiring.initialise(home, homes.passphrase(confirm=not (home / "keys").exists()), host=host, region=region)
     found = wiring.identity(home)
     words = f"{'made a vault' if new else 'the vault is in order'} in {home}"
     if new:
@@ -126,12 +122,8 @@ def ledger() -> None:
 
 @ledger.command()
 @click.argument("name")
-@click.option(
-    "--jurisdiction", "jurisdictions", multiple=True, required=True, help="ISO 3166-1 alpha-2; repeat it."
-)
-@click.option(
-    "--rule", "rules", multiple=True, help="Id of an optional retention rule to opt into; repeat it."
-)
+@click.option("--jurisdiction", "jurisdictions", multiple=True, required=True, help="ISO 3166-1 alpha-2; repeat it.")
+@click.option("--rule", "rules", multiple=True, help="Id of an optional retention rule to opt into; repeat it.")
 def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> None:
     """Make a ledger and print the retention rules it lives by."""
     jurisdictions, rules = tuple(dict.fromkeys(jurisdictions)), tuple(sorted(set(rules)))
@@ -146,18 +138,12 @@ def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) ->
             {"id": rule.id, "status": rule.status, "minimum": rule.minimum, "trigger": rule.trigger}
             for rule in adoption.adopted
         ],
-        "not_adopted": [
-            {"id": rule.id, "status": rule.status, "reason": why} for rule, why in adoption.not_adopted
-        ],
+        "not_adopted": [{"id": rule.id, "status": rule.status, "reason": why} for rule, why in adoption.not_adopted],
     }
     words = [f"ledger {name} {made.id}", "Retention rules adopted:"]
-    words += [
-        f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {rule.instrument}" for rule in adoption.adopted
-    ]
+    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {rule.instrument}" for rule in adoption.adopted]
     words += ["Not adopted:"]
-    words += [
-        f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {why}" for rule, why in adoption.not_adopted
-    ]
+    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {why}" for rule, why in adoption.not_adopted]
     say("\n".join(words), document)
 
 
@@ -188,13 +174,9 @@ def list_ledgers() -> None:
 @click.argument("file")
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
 @click.option("--producer", default="local", show_default=True, help="Our id of who sends, a word.")
-@click.option(
-    "--receipts", "receipts_file", type=click.Path(path_type=Path), help="Write receipts here, JSON lines."
-)
+@click.option("--receipts", "receipts_file", type=click.Path(path_type=Path), help="Write receipts here, JSON lines.")
 @click.option("--refused", "refused_file", type=click.Path(path_type=Path), help="Write refused lines here.")
-@click.option(
-    "--processes", type=click.IntRange(1, 64), default=min(os.cpu_count() or 1, 8), help="Sealing processes."
-)
+@click.option("--processes", type=click.IntRange(1, 64), default=min(os.cpu_count() or 1, 8), help="Sealing processes.")
 def ingest(
     file: str, name: str, producer: str, receipts_file: Path | None, refused_file: Path | None, processes: int
 ) -> None:
@@ -213,9 +195,7 @@ def ingest(
         into = ledgers.get(vault, name)
         with _Output(refused_file, sys.stderr) as refused, _Output(receipts_file, None) as given:
             try:
-                for batch in intake.ingest(
-                    vault, into, lines.numbered(stream), producer, processes=processes
-                ):
+                for batch in intake.ingest(vault, into, lines.numbered(stream), producer, processes=processes):
                     for result in batch.results:
                         counts[result.status.value] += 1
                         if result.status in (Status.REFUSED, Status.CONFLICTING):
@@ -361,9 +341,7 @@ class _Output:
 
     def _write(self, line: str) -> None:
         if self.path is not None and self._file is None:
-            self._file = open(
-                self.path, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600)
-            )
+            self._file = open(self.path, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600))
         target = self._file or self._stream
         if target is not None:
             target.write(line + "\n")

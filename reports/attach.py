@@ -1,8 +1,8 @@
 """Attachments inside a PDF/A-3: small ones from memory, the population from a stream that never is in memory.
 
-WeasyPrint and qpdf hold every stream whole, and a million leaves are several hundred megabytes. So the population gets a
-placeholder object first; then the finished file is copied with that object replaced and its cross-reference table
-written anew:
+WeasyPrint and qpdf hold every stream whole, and a million leaves are several hundred megabytes. So the
+population gets a placeholder object first; then the finished file is copied with that object replaced and
+its cross-reference table written anew:
 
     %PDF-1.7 ... objects ...        copied up to the old table, the placeholder left behind unreferenced
     N 0 obj << /Length .. >>        the population, deflated on its way through
@@ -69,8 +69,8 @@ def describe(attachment: Attachment) -> Described:
 
 
 def attach(pdf: pikepdf.Pdf, files: Sequence[Described], at: datetime) -> None:
-    """Add each file once to the name tree and once to the catalog's /AF, which PDF/A-3 demands of every one. Files
-    that are streamed get an empty placeholder, which `write_with_streams` fills."""
+    """Add each file once to the name tree and once to the catalog's /AF, which PDF/A-3 demands of every one.
+    Files that are streamed get an empty placeholder, which `write_with_streams` fills."""
     date = at.astimezone(UTC).strftime("D:%Y%m%d%H%M%SZ")
     names: list[pikepdf.Object] = []
     associated: list[pikepdf.Object] = []
@@ -101,8 +101,8 @@ def attach(pdf: pikepdf.Pdf, files: Sequence[Described], at: datetime) -> None:
 
 
 def write_with_streams(pdf: bytes, files: Sequence[Described], out: BinaryIO) -> None:
-    """Write the PDF with every streamed file in its place. ``pdf`` has a classic cross-reference table; ``out`` can seek
-    and is at its start.
+    """Write the PDF with every streamed file in its place. ``pdf`` has a classic cross-reference table;
+    ``out`` can seek and is at its start.
 
     Raises:
         UsageError: a file no longer has the size and digest that the page prints.

@@ -1,8 +1,9 @@
-"""Words around the figures: sections, what verdicts mean, and each chart told in a sentence for whoever cannot see it."""
+"""Words around the figures: sections, what verdicts mean, and each chart told in a sentence for whoever
+cannot see it."""
 
 from __future__ import annotations
 
-from reports.model import Decisions, Slice
+from reports.figures import Decisions, Slice
 from reports.wording import number
 
 SECTIONS = (
@@ -39,17 +40,12 @@ def alternatives(decisions: Decisions) -> dict[str, str]:
         ),
         "outcomes": "Bar chart of outcomes: "
         + "; ".join(
-            f"{row.outcome} {number(row.count)}, of which {number(row.moved)} moved money"
-            for row in decisions.outcomes
+            f"{row.outcome} {number(row.count)}, of which {number(row.moved)} moved money" for row in decisions.outcomes
         ),
         "confidence": (
-            f"Histogram of {number(confidence.scored)} confidence scores: {number(below)} below their threshold, "
-            f"{number(confidence.scored - below)} at or above it"
-            + (
-                f"; the threshold most in use is {confidence.threshold:g}."
-                if confidence.threshold is not None
-                else "."
-            )
+            f"Histogram of {number(confidence.scored)} confidence scores: {number(below)} below their "
+            f"threshold, {number(confidence.scored - below)} at or above it"
+            + (f"; the threshold most in use is {confidence.threshold:g}." if confidence.threshold is not None else ".")
         ),
         "models": "Bar chart of records by model: " + _told(decisions.models),
         "jurisdictions": "Bar chart of records by jurisdiction: " + _told(decisions.jurisdictions),

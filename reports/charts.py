@@ -1,8 +1,9 @@
 """The report's drawings: model values in, SVG out.
 
-Matplotlib, because it is the best kept of the candidates (PSF-style licence, no browser inside, every point of type
-under control) and because its SVG can carry text as outlines of our own fonts: nothing to embed, nothing to miss, the
-same on every machine. Colours are told apart by lightness alone, and the one that matters is hatched as well.
+Matplotlib, because it is the best kept of the candidates (PSF-style licence, no browser inside, every
+point of type under control) and because its SVG can carry text as outlines of our own fonts: nothing to
+embed, nothing to miss, the same on every machine. Colours are told apart by lightness alone, and the one
+that matters is hatched as well.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from reports.figures import Confidence, Count, Latency, Outcome, Slice
 from reports.fonts import MONO, Face, FontBook, file_of
-from reports.model import Confidence, Count, Latency, Outcome, Slice
 
 INK = "#16243b"
 DARK = "#24466e"
@@ -32,8 +33,8 @@ GRID = "#dfe4ea"
 FULL, HALF = 6.5, 3.12
 """Widths in inches: the text column, and one of two beside each other."""
 
-Wording = Callable[[str, int], str]
-"""Makes a producer's string drawable and cuts it: `wording.Wording.plain`."""
+Label = Callable[[str, int], str]
+"""Makes a producer's string drawable and cuts it: `wording.Wording.label`."""
 
 
 # Matplotlib's settings and font list belong to the process.
@@ -49,11 +50,11 @@ def _registered(face: Face) -> str:
 
 
 class Charts:
-    """Draws with the report's fonts. Make it after every label has gone through the wording, so that the fonts that
-    the labels need are known."""
+    """Draws with the report's fonts. Make it after every label has gone through the wording, so that the
+    fonts that the labels need are known."""
 
-    def __init__(self, fonts: FontBook, plain: Wording) -> None:
-        self._plain = plain
+    def __init__(self, fonts: FontBook, label: Label) -> None:
+        self._label = label
         self._style: dict[str, Any] = {
             "font.family": [
                 _registered(face)
@@ -85,7 +86,7 @@ class Charts:
             axes.set_xlim(-0.7, len(columns) - 0.3)
             _count_axis(axes)
 
-        return self._draw(FULL, 1.55, paint)
+        return self._draw(FULL, 1.4, paint)
 
     def outcomes(self, rows: Sequence[Outcome]) -> bytes:
         """Outcomes, money moved or not."""
@@ -101,10 +102,10 @@ class Charts:
                 color=LIGHT,
                 label="no money moved",
             )
-            _labels(axes, [self._plain(row.outcome, 24) for row in rows], [row.count for row in rows])
+            _labels(axes, [self._label(row.outcome, 24) for row in rows], [row.count for row in rows])
             _legend(axes, 2)
 
-        return self._draw(FULL, 0.62 + 0.23 * len(rows), paint)
+        return self._draw(FULL, 0.4 + 0.2 * len(rows), paint)
 
     def confidence(self, confidence: Confidence) -> bytes:
         """Scores in bins of 0.05, with the line of the threshold most in use."""
@@ -144,11 +145,11 @@ class Charts:
             _count_axis(axes)
             _legend(axes, 3)
 
-        return self._draw(FULL, 2.1, paint)
+        return self._draw(FULL, 2.0, paint)
 
     def slices(self, rows: Sequence[Slice], lines: int) -> bytes:
-        """Shares by model or by jurisdiction, with what lay below the threshold; room for that many lines, so that two
-        of them stand level beside each other."""
+        """Shares by model or by jurisdiction, with what lay below the threshold; room for that many lines, so
+        that two of them stand level beside each other."""
 
         def paint(axes: Axes) -> None:
             below = [row.below for row in rows]
@@ -170,14 +171,15 @@ class Charts:
                 color=DARK,
                 label="other",
             )
-            _labels(axes, [self._plain(row.label, 22) for row in rows], [row.count for row in rows])
+            _labels(axes, [self._label(row.label, 22) for row in rows], [row.count for row in rows])
             axes.set_ylim(lines - 0.5, -0.5)
             _legend(axes, 2)
 
-        return self._draw(HALF, 0.5 + 0.2 * lines, paint)
+        return self._draw(HALF, 0.4 + 0.19 * lines, paint)
 
     def latency(self, latency: Latency) -> bytes:
-        """Latency of the model's answers, with quantile lines; the last, lighter column holds everything slower."""
+        """Latency of the model's answers, with quantile lines; the last, lighter column holds everything
+        slower."""
 
         def paint(axes: Axes) -> None:
             body, tail = latency.bins[:-1], latency.bins[-1]
@@ -204,16 +206,14 @@ class Charts:
                 ("99 %", latency.p99, (0.8, 1.2)),
             ):
                 if value is not None:
-                    axes.axvline(
-                        value, color=INK, linewidth=0.9, linestyle=(0, dashes), label=f"{name}: {value:,} ms"
-                    )
+                    axes.axvline(value, color=INK, linewidth=0.9, linestyle=(0, dashes), label=f"{name}: {value:,} ms")
             axes.set_xlim(0, tail.low + width)
             axes.set_xlabel("milliseconds")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             _count_axis(axes)
             _legend(axes, 3)
 
-        return self._draw(FULL, 1.75, paint)
+        return self._draw(FULL, 1.65, paint)
 
     def _draw(self, width: float, height: float, paint: Callable[[Axes], None]) -> bytes:
         with _DRAWING, matplotlib.rc_context(cast(Any, self._style)):
@@ -254,15 +254,16 @@ def _labels(axes: Axes, names: list[str], counts: list[int]) -> None:
 
 
 def _legend(axes: Axes, columns: int) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
+    """Above the drawing, from its left edge: it may be wider than the axes."""
+    figure = cast(Figure, axes.figure)
+    figure.legend(
+        loc="outside upper left",
         ncols=columns,
         frameon=False,
         fontsize=7.5,
-        borderaxespad=0.2,
+        borderaxespad=0.1,
+        borderpad=0.1,
         handlelength=1.6,
-        columnspacing=1.4,
         handletextpad=0.5,
-        borderpad=0,
+        columnspacing=1.4,
     )

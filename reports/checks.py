@@ -1,11 +1,13 @@
-"""The exception tests: what each looks for, in words a reader can repeat. Order and areas are those of the page."""
+"""The exception tests: what each looks for, in words a reader can repeat. Order and areas are those of the
+page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reports.model import Example, ExceptionCheck, Population
+from reports.figures import Example, ExceptionCheck
+from reports.model import Population
 from reports.rows import Row
 from vault.core.flags import Flag
 
@@ -177,9 +179,7 @@ def capture_checks(population: Population) -> tuple[ExceptionCheck, ...]:
                 for row in numbering.producers
                 if row.missing
             ),
-            not_tested=None
-            if numbering.numbered or not numbering.unnumbered
-            else "no producer numbers its records",
+            not_tested=None if numbering.numbered or not numbering.unnumbered else "no producer numbers its records",
         ),
     )
 

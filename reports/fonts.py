@@ -1,11 +1,13 @@
 """The report's own typefaces, and which characters they can draw.
 
-A PDF prints nothing where a font lacks a character, while its text still extracts: the page would lie by omission. So
-every string is checked against these fonts before layout, and what none of them can draw is printed as an escape.
+A PDF prints nothing where a font lacks a character, while its text still extracts: the page would lie by
+omission. So every string is checked against these fonts before layout, and what none of them can draw is
+printed as an escape.
 
-The files come from the PyPI distribution ``weblate-fonts`` (SIL Open Font License 1.1, kept by the Weblate project):
-Source Sans 3 and Source Code Pro for the report itself; Kurinto Sans for other alphabets, Chinese (simplified first,
-then traditional), Japanese and Korean. System fonts are never used, so a report looks the same on every machine.
+The files come from the PyPI distribution ``weblate-fonts`` (SIL Open Font License 1.1, kept by the Weblate
+project): Source Sans 3 and Source Code Pro for the report itself; Kurinto Sans for other alphabets,
+Chinese (simplified first, then traditional), Japanese and Korean. System fonts are never used, so a report
+looks the same on every machine.
 """
 
 from __future__ import annotations
@@ -75,8 +77,8 @@ def coverage(face: Face) -> frozenset[int]:
 class FontBook:
     """Answers which characters can be drawn, and remembers which fallback faces that took.
 
-    The big faces (5 to 10 MB each) are opened only when a character asks for them, and only those asked for are given
-    to the layout.
+    The big faces (5 to 10 MB each) are opened only when a character asks for them, and only those asked
+    for are given to the layout.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Counting into a fixed number of cells: confidence, latency, volume over time. Memory does not grow with the input."""
+"""Counting into a fixed number of cells: confidence, latency, volume over time. Memory does not grow with the
+input."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ import math
 from array import array
 from collections import Counter
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from reports.model import Bin, Confidence, Count, Latency, LatencyBin
+from reports.figures import Bin, Confidence, Count, Latency, LatencyBin
 
 CONFIDENCE_BINS = 20
 LATENCY_BINS = 24
@@ -50,7 +52,8 @@ class ConfidenceCount:
 
 
 class LatencyCount:
-    """One cell a millisecond up to a minute, then one a second up to a day: nearest-rank quantiles without sorting."""
+    """One cell a millisecond up to a minute, then one a second up to a day: nearest-rank quantiles without
+    sorting."""
 
     def __init__(self) -> None:
         self._cells = array("Q", bytes(8 * (_MINUTE_MS + _LONGEST_S + 1)))
@@ -89,10 +92,7 @@ class LatencyCount:
             return ()
         width = _round_up(min(p99, _MINUTE_MS - LATENCY_BINS) / LATENCY_BINS)
         edges = [i * width for i in range(min(p99, _MINUTE_MS - 1) // width + 2)]
-        bins = [
-            LatencyBin(low, high, sum(self._cells[low:high]))
-            for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        bins = [LatencyBin(low, high, sum(self._cells[low:high])) for low, high in pairwise(edges)]
         slower = measured - sum(entry.count for entry in bins)
         return (*bins, LatencyBin(edges[-1], None, slower))
 
@@ -114,8 +114,8 @@ class VolumeCount:
         self._days[at.astimezone(self._zone).toordinal()] += 1
 
     def result(self) -> tuple[str, tuple[Count, ...]]:
-        """The finest unit that fits the chart, and its columns without holes. Years before the chart's first column
-        are added to it, and its label says so."""
+        """The finest unit that fits the chart, and its columns without holes. Years before the chart's first
+        column are added to it, and its label says so."""
         if not self._days:
             return "day", ()
         first, last = date.fromordinal(min(self._days)), date.fromordinal(max(self._days))
@@ -124,14 +124,10 @@ class VolumeCount:
             return "day", self._columns([first + timedelta(days=i) for i in range((last - first).days + 1)])
         monday = first - timedelta(days=first.weekday())
         if (last - monday).days < 7 * VOLUME_COLUMNS:
-            return "week", self._columns(
-                [monday + timedelta(days=7 * i) for i in range((last - monday).days // 7 + 1)]
-            )
+            return "week", self._columns([monday + timedelta(days=7 * i) for i in range((last - monday).days // 7 + 1)])
         if months <= VOLUME_COLUMNS:
             index = first.year * 12 + first.month - 1
-            return "month", self._columns(
-                [date((index + i) // 12, (index + i) % 12 + 1, 1) for i in range(months)], 7
-            )
+            return "month", self._columns([date((index + i) // 12, (index + i) % 12 + 1, 1) for i in range(months)], 7)
         shown = range(max(first.year, last.year - VOLUME_COLUMNS + 1), last.year + 1)
         columns = self._columns([date(year, 1, 1) for year in shown], 4)
         if first.year < shown[0]:
@@ -139,13 +135,12 @@ class VolumeCount:
         return "year", columns
 
     def _columns(self, starts: list[date], digits: int = 10) -> tuple[Count, ...]:
-        """One count per start; a day belongs to the last start not after it, a day before them all to the first."""
+        """One count per start; a day belongs to the last start not after it, a day before them all to the
+        first."""
         counts = [0] * len(starts)
         column, ends = 0, [start.toordinal() for start in starts[1:]]
         for day in sorted(self._days):
             while column < len(ends) and day >= ends[column]:
                 column += 1
             counts[column] += self._days[day]
-        return tuple(
-            Count(start.isoformat()[:digits], count) for start, count in zip(starts, counts, strict=True)
-        )
+        return tuple(Count(start.isoformat()[:digits], count) for start, count in zip(starts, counts, strict=True))

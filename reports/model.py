@@ -1,18 +1,20 @@
 """Everything that stands on the pages of the evidence report, as plain frozen values.
 
-``collect`` fills an `EvidenceReport`, ``render`` prints it; neither SQL nor layout is in here. Whoever fills it has
-three helpers: ``statistics.PopulationCount`` makes `Decisions`, `LowConfidence`, most `ExceptionCheck`s and
-`GroupState`s from a stream of rows, ``statistics.SequenceCount`` makes `Sequences`, ``sampling`` draws the sample.
+``collect`` fills an `EvidenceReport`, ``render`` prints it; neither SQL nor layout is in here. Whoever
+fills it has three helpers: ``statistics.PopulationCount`` makes `Decisions`, `LowConfidence`, most
+`ExceptionCheck`s and `GroupState`s from a stream of rows, ``statistics.SequenceCount`` makes `Sequences`,
+``sampling`` draws the sample.
 
 Conventions, all checked by nobody but kept by everything:
 
 - every instant is timezone-aware; pages print UTC;
-- every tuple that could grow with the population is bounded by whoever fills it, and a count beside it says how many
-  there are in all (``count``, ``total``): pages stay bounded, the attachment carries the rest;
-- strings may hold anything a producer can send. They are escaped, checked for glyphs and cut when they are printed,
-  never here;
-- no prompt, no answer, no key material. Record ids and facets are metadata in clear: an issued report outlives the
-  shredding of the records it names, which is why issuing one is an event.
+- every tuple that could grow with the population is bounded by whoever fills it, and a count beside it
+  says how many there are in all (``count``, ``total``): pages stay bounded, the attachment carries the
+  rest;
+- strings may hold anything a producer can send. They are escaped, checked for glyphs and cut when they are
+  printed, never here;
+- no prompt, no answer, no key material. Record ids and facets are metadata in clear: an issued report
+  outlives the shredding of the records it names, which is why issuing one is an event.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
+
+from reports.figures import Count, Decisions, ExceptionCheck, GroupState, LowConfidence, Sequences
 
 VERDICTS = ("OK", "ERASED-BY-POLICY", "UNSEALED", "MODIFIED", "MISSING", "FORKED")
 """Verdict words in printing order; the same words, everywhere, as the command line and the verifier use."""
@@ -31,8 +34,8 @@ FAULTS = ("FORKED", "MODIFIED", "MISSING")
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Records with ``start <= occurred_at < end``; a missing bound is open. ``zone`` is the IANA zone that the
-    dates were given in (the ledger's first jurisdiction)."""
+    """Records with ``start <= occurred_at < end``; a missing bound is open. ``zone`` is the IANA zone that
+    the dates were given in (the ledger's first jurisdiction)."""
 
     start: datetime | None
     end: datetime | None
@@ -58,14 +61,6 @@ class Identification:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """A label and how many."""
-
-    label: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """One refused record. ``reason`` is the guard's sentence or code; it never carries the offending digits."""
 
@@ -78,7 +73,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Refused on arrival. Open: no redacted resend has closed it, so a log is missing. Examples are the oldest open."""
+    """Refused on arrival. Open: no redacted resend has closed it, so a log is missing. Examples are the
+    oldest open."""
 
     open: int = 0
     closed: int = 0
@@ -87,36 +83,11 @@ class Refusals:
 
 
 @dataclass(frozen=True, slots=True)
-class ProducerSequence:
-    """One producer's own numbering, over the whole ledger (a period would cut holes into it)."""
-
-    producer: str
-    numbered: int
-    first: int
-    last: int
-    missing: int
-    gaps: tuple[tuple[int, int], ...] = ()
-    """The first few missing ranges, both ends included."""
-    more_gaps: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Sequences:
-    """Producers' numbering. ``producers`` is bounded, worst first; ``unnumbered`` entries cannot show a gap."""
-
-    producers: tuple[ProducerSequence, ...] = ()
-    total_producers: int = 0
-    numbered: int = 0
-    unnumbered: int = 0
-    missing: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Population:
     """What the ledger holds under the checkpoint, and what reached it and is not in it.
 
-    ``tree_size = governance + in_period + outside_period + destroyed`` must hold; ``adds_up`` says whether it does, and
-    the report prints the difference when it does not.
+    ``tree_size = governance + in_period + outside_period + destroyed`` must hold; ``adds_up`` says whether
+    it does, and the report prints the difference when it does not.
     """
 
     tree_size: int
@@ -153,180 +124,16 @@ class Population:
 
     @property
     def known_missing(self) -> int:
-        """Logs that are known not to be here. An upper bound: a refused record that its producer had numbered is
-        counted as a refusal and again as a gap, since the vault cannot tell that both are the same one."""
+        """Logs that are known not to be here. An upper bound: a refused record that its producer had numbered
+        is counted as a refusal and again as a gap, since the vault cannot tell that both are the same one."""
         return self.refusals.open + self.conflicts + self.sequences.missing
 
     @property
     def completeness(self) -> Fraction | None:
-        """Kept / (kept + known missing), over the ledger; None for a ledger without records. A lower bound, and
-        only of what the vault can see: an unnumbered record that was never sent leaves no trace here."""
+        """Kept / (kept + known missing), over the ledger; None for a ledger without records. A lower bound,
+        and only of what the vault can see: an unnumbered record that was never sent leaves no trace here."""
         whole = self.kept + self.known_missing
         return Fraction(self.kept, whole) if whole else None
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """A decimal amount and its ISO 4217 code."""
-
-    amount: Decimal
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class CurrencyTotal:
-    """Sums of one currency, over records that moved money (executed) and over all that proposed to (proposed)."""
-
-    currency: str
-    executed_count: int
-    executed: Decimal
-    proposed_count: int
-    proposed: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One outcome, split by whether money moved."""
-
-    outcome: str
-    moved: int
-    not_moved: int
-
-    @property
-    def count(self) -> int:
-        return self.moved + self.not_moved
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A share of the decisions: of one model, or of one jurisdiction."""
-
-    label: str
-    count: int
-    moved: int
-    below: int
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Half-open ``low <= x < high`` (the last bin takes its upper end too), split by the record's own threshold."""
-
-    low: float
-    high: float
-    at_or_above: int
-    below: int
-
-
-@dataclass(frozen=True, slots=True)
-class Confidence:
-    """Scores, each placed on its own scale from 0 (worst) to 1 (best)."""
-
-    bins: tuple[Bin, ...]
-    scored: int
-    unusable: int
-    """AI decisions whose score is missing, null or off its scale; they count as below the threshold."""
-    thresholds: tuple[Count, ...]
-    """Thresholds in force, most frequent first, on the same 0 to 1 scale; bounded."""
-    threshold: float | None
-    """The most frequent one: the line in the chart."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyBin:
-    """``low <= ms < high``; ``high`` is None for the last bin, which takes everything slower."""
-
-    low: int
-    high: int | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """``timing.ai_ms`` in whole milliseconds (rounded up); nearest-rank quantiles, exact up to a minute and rounded
-    up to the second beyond it."""
-
-    bins: tuple[LatencyBin, ...]
-    measured: int
-    p50: int | None
-    p95: int | None
-    p99: int | None
-    longest: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """The numbers of the period's records. Empty tuples where there are none."""
-
-    count: int
-    moved: int
-    below: int
-    first_at: datetime | None
-    last_at: datetime | None
-    volume: tuple[Count, ...]
-    volume_unit: str
-    """``day``, ``week``, ``month`` or ``year``: what one column of the volume chart is."""
-    apis: tuple[Count, ...]
-    classes: tuple[Count, ...]
-    outcomes: tuple[Outcome, ...]
-    models: tuple[Slice, ...]
-    jurisdictions: tuple[Slice, ...]
-    confidence: Confidence
-    latency: Latency
-    totals: tuple[CurrencyTotal, ...]
-    """Bounded, largest count first; needs opened records."""
-
-
-@dataclass(frozen=True, slots=True)
-class LowConfidenceRow:
-    seq: int
-    record_id: str
-    occurred_at: datetime
-    model: str | None
-    score: float | None
-    threshold: float | None
-    executed: Money | None
-
-
-@dataclass(frozen=True, slots=True)
-class LowConfidence:
-    """Below the threshold, money moved, no agreeing review in the record or in another that names it.
-
-    ``rows`` are the lowest scores first; an unusable score comes before every score.
-    """
-
-    count: int
-    reviewed: int
-    """Below the threshold and moved money, but reviewed and agreed: no exception."""
-    rows: tuple[LowConfidenceRow, ...]
-    totals: tuple[tuple[Money, int], ...]
-    """Executed amount and number of exceptions, by currency; bounded."""
-    reviews_read: bool = True
-    """False when records were not opened: a review in another record could not be seen, so ``count`` is too high."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One entry that an exception is about. ``record_id`` is None where only its place is known; ``detail`` is short and
-    holds no content of the record."""
-
-    seq: int | None
-    record_id: str | None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionCheck:
-    """One test and its result. ``not_tested`` gives the reason when the test could not be made; then ``count`` is 0 and
-    the page does not say "none"."""
-
-    area: str
-    """The heading it stands under, such as ``Money``; tests of one area follow each other."""
-    code: str
-    title: str
-    criterion: str
-    count: int
-    examples: tuple[Example, ...] = ()
-    not_tested: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,17 +220,6 @@ class Integrity:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
-    """Entries that become eligible together. ``earliest`` and ``latest`` keep_until; None where all are open-ended."""
-
-    group: str
-    count: int
-    open_ended: int
-    earliest: datetime | None
-    latest: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
     """A retention rule, adopted by this ledger or not, with how far its source was checked."""
 
@@ -443,7 +239,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Keeping dates as frozen in the leaves of the period's records. ``groups`` is bounded, earliest due first."""
+    """Keeping dates as frozen in the leaves of the period's records. ``groups`` is bounded, earliest due
+    first."""
 
     rulebook_version: str
     rulebook_digest: bytes

@@ -1,9 +1,10 @@
 """What only two records together tell: a review in another record, a settled retry, a second charge.
 
-A review may come a million entries after the record it reviews, so something of every money-moving record must be
-remembered to the end. It is remembered as 64-bit BLAKE2 tags in flat arrays: 24 bytes a money-moving record, some 40
-more for each low-confidence one. (Two of a million tags collide once in 37 million reports; the printed places let a
-reader check.) Reviews and settlements count whatever their place in the ledger, since spooled producers send late.
+A review may come a million entries after the record it reviews, so something of every money-moving record
+must be remembered to the end. It is remembered as 64-bit BLAKE2 tags in flat arrays: 24 bytes a
+money-moving record, some 40 more for each low-confidence one. (Two of a million tags collide once in 37
+million reports; the printed places let a reader check.) Reviews and settlements count whatever their place
+in the ledger, since spooled producers send late.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
-from reports.model import Example, LowConfidence, LowConfidenceRow, Money
+from reports.figures import Example, LowConfidence, LowConfidenceRow, Money
 from reports.rows import Row
 from vault.core.flags import Flag
 
@@ -78,9 +79,7 @@ class Relations:
                 self._digits.append(0)
             currency = self._currencies.index(executed.currency)
             exponent = executed.amount.as_tuple().exponent
-            self._digits[currency] = max(
-                self._digits[currency], -exponent if isinstance(exponent, int) else 0
-            )
+            self._digits[currency] = max(self._digits[currency], -exponent if isinstance(exponent, int) else 0)
         self._low.append(_tag(row.record_id), row.seq, currency)
         micro = int(executed.amount.scaleb(_MICRO)) if executed is not None else 0
         self._low_amounts += micro.to_bytes(_AMOUNT, "big")
@@ -105,9 +104,7 @@ class Relations:
         open_ = self._open_low()
         seqs = self._low.column(1)[open_]
         totals: dict[int, tuple[int, int]] = {}
-        for index, currency in zip(
-            np.flatnonzero(open_).tolist(), self._low.column(2)[open_].tolist(), strict=True
-        ):
+        for index, currency in zip(np.flatnonzero(open_).tolist(), self._low.column(2)[open_].tolist(), strict=True):
             amount, count = totals.get(currency, (0, 0))
             totals[currency] = (amount + self._low_amount(index), count + 1)
         totals.pop(0, None)
@@ -130,7 +127,8 @@ class Relations:
         return tuple(seqs[~np.isin(tags, _tags(self._settled))].tolist())
 
     def double_charges(self) -> tuple[int, ...]:
-        """Places of money-moving records that share conversation and step with another, settled ones left aside."""
+        """Places of money-moving records that share conversation and step with another, settled ones left
+        aside."""
         return tuple(seq for group in self._double_groups() for seq in group)
 
     def double_examples(self, limit: int) -> tuple[Example, ...]:
@@ -138,9 +136,7 @@ class Relations:
         examples = []
         for group in self._double_groups():
             others = ", ".join(str(seq) for seq in group[1:5]) + (", ..." if len(group) > 5 else "")
-            examples.append(
-                Example(seq=group[0], record_id=None, detail=f"same conversation and step as seq {others}")
-            )
+            examples.append(Example(seq=group[0], record_id=None, detail=f"same conversation and step as seq {others}"))
             if len(examples) == limit:
                 break
         return tuple(examples)

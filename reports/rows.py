@@ -1,6 +1,7 @@
 """What the statistics read of one entry: its facets, and what only the opened record says.
 
-msgspec structs, since a million of them are made for one report (0.3 us each; a frozen dataclass costs ten times that).
+msgspec structs, since a million of them are made for one report (0.3 us each; a frozen dataclass costs ten
+times that).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from reports.model import Money
+from reports.figures import Money
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):

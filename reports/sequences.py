@@ -1,14 +1,16 @@
-"""Gaps in what producers numbered themselves. Feed it the whole ledger: a period would cut holes into every stream."""
+"""Gaps in what producers numbered themselves. Feed it the whole ledger: a period would cut holes into every
+stream."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 
-from reports.model import ProducerSequence, Sequences
+from reports.figures import ProducerSequence, Sequences
 
 
 class SequenceCount:
-    """Which numbers of each producer are here. Memory grows with the number of gaps, not with the number of entries."""
+    """Which numbers of each producer are here. Memory grows with the number of gaps, not with the number of
+    entries."""
 
     def __init__(self) -> None:
         self._streams: dict[str, _Ranges] = {}

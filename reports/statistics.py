@@ -6,8 +6,8 @@
         # count.relate(row)     # a record outside it: only its reviews and settlements matter
     decisions, low, checks = count.decisions(), count.low_confidence(), count.checks()
 
-Nothing is sampled or estimated. What must be remembered until the end is described in ``relations``; each finding of
-an exception test costs eight bytes more, so that `PopulationCount.findings` can list them all.
+Nothing is sampled or estimated. What must be remembered until the end is described in ``relations``; each
+finding of an exception test costs eight bytes more, so that `PopulationCount.findings` can list them all.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from decimal import Context, Decimal
 from zoneinfo import ZoneInfo
 
 from reports.checks import DOUBLE_CHARGE, ROW_CHECKS, UNSETTLED, may_find
-from reports.histogram import ConfidenceCount, LatencyCount, VolumeCount
-from reports.model import (
+from reports.figures import (
     Count,
     CurrencyTotal,
     Decisions,
@@ -33,6 +32,7 @@ from reports.model import (
     Outcome,
     Slice,
 )
+from reports.histogram import ConfidenceCount, LatencyCount, VolumeCount
 from reports.relations import Relations
 from reports.rows import Row
 from vault.core.flags import Flag
@@ -55,7 +55,8 @@ class PopulationCount:
     """One pass over the records of a period."""
 
     def __init__(self, *, zone: ZoneInfo, opened: bool) -> None:
-        """``zone`` cuts days for the volume chart; ``opened`` says that rows carry what only opened records tell."""
+        """``zone`` cuts days for the volume chart; ``opened`` says that rows carry what only opened records
+        tell."""
         self._opened = opened
         self._count = self._moved = self._below = 0
         self._first: datetime | None = None
@@ -168,8 +169,8 @@ class PopulationCount:
         return self._relations.low_confidence(rows=LOW_CONFIDENCE_ROWS, reviews_read=self._opened)
 
     def checks(self) -> tuple[ExceptionCheck, ...]:
-        """Every test on rows and pairs of rows, with its result. Tests that need opened records say so if there are
-        none."""
+        """Every test on rows and pairs of rows, with its result. Tests that need opened records say so if
+        there are none."""
         unsettled, twins = self._relations.unsettled(), self._relations.double_charges()
         pairs = (
             replace(DOUBLE_CHARGE, count=len(twins), examples=self._relations.double_examples(EXAMPLES)),
@@ -201,9 +202,7 @@ class PopulationCount:
     def groups(self) -> tuple[GroupState, ...]:
         """Groups by their earliest keep_until, open-ended ones last; at most `GROUPS` of them."""
         rows = [group.state(name) for name, group in self._groups.items()]
-        dated = sorted(
-            (row for row in rows if row.earliest is not None), key=lambda row: (row.earliest, row.group)
-        )
+        dated = sorted((row for row in rows if row.earliest is not None), key=lambda row: (row.earliest, row.group))
         undated = sorted((row for row in rows if row.earliest is None), key=lambda row: row.group)
         return tuple((dated + undated)[:GROUPS])
 
@@ -217,9 +216,7 @@ class PopulationCount:
 
     def flagged(self, code: str) -> int:
         """How many records the row test of that code found."""
-        return next(
-            len(found) for check, found in zip(ROW_CHECKS, self._found, strict=True) if check.code == code
-        )
+        return next(len(found) for check, found in zip(ROW_CHECKS, self._found, strict=True) if check.code == code)
 
 
 def finding_lines(findings: Iterable[tuple[str, int]]) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
 r"""Values as they are printed: strings made harmless and visible, numbers, instants, sums, digests.
 
-A producer's string may hold markup, control characters, marks that turn the reading direction, combining marks in
-heaps, blanks that look like nothing, a million characters without a break, or characters that no font of ours can draw.
-All of it is printed as text: what cannot be shown is shown as its code point, ``\u{202E}``, set apart by its style so
-that it cannot be mistaken for somebody typing the same thing.
+A producer's string may hold markup, control characters, marks that turn the reading direction, combining
+marks in heaps, blanks that look like nothing, a million characters without a break, or characters that no
+font of ours can draw. All of it is printed as text: what cannot be shown is shown as its code point,
+``\u{202E}``, set apart by its style so that it cannot be mistaken for somebody typing the same thing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
+from reports.figures import Money
 from reports.fonts import FontBook
-from reports.model import Money
 
 LIMIT = 160
 """Characters of a string that are printed: a record id (at most 128) always stands in full."""
@@ -64,6 +64,10 @@ class Wording:
         """The same without markup, for attributes, metadata and chart labels."""
         return "".join(piece for piece, _ in self._pieces(value, limit))
 
+    def label(self, value: str, limit: int) -> str:
+        """A short string for a drawing: cut with a bare ellipsis, since the table beside it says more."""
+        return self.plain(value, limit) if len(value) <= limit else self.plain(value[: limit - 1]) + "\u2026"
+
     def lines(self, value: str, limit: int = LIMIT) -> Markup:
         """Like `text`, with line feeds kept: for a signed note, whose lines are part of its format."""
         return Markup("\n").join(self.text(line, limit) for line in value.splitlines()[:_NOTE_LINES])
@@ -95,7 +99,8 @@ def number(value: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage with one digit that never rounds a remainder away: ``100 %`` and ``0 %`` mean all and none."""
+    """A percentage with one digit that never rounds a remainder away: ``100 %`` and ``0 %`` mean all and
+    none."""
     if whole == 0:
         return "\u2013"
     if part in (0, whole):
@@ -127,9 +132,7 @@ def day(value: datetime | None) -> str:
 def local_day(value: datetime, zone: str) -> str:
     """``2026-01-05``, with the time of day where it is not midnight in that zone."""
     there = value.astimezone(ZoneInfo(zone))
-    return there.strftime(
-        "%Y-%m-%d" if (there.hour, there.minute, there.second) == (0, 0, 0) else "%Y-%m-%d %H:%M:%S"
-    )
+    return there.strftime("%Y-%m-%d" if (there.hour, there.minute, there.second) == (0, 0, 0) else "%Y-%m-%d %H:%M:%S")
 
 
 def w3c(value: datetime) -> str:

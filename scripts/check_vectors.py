@@ -86,9 +86,7 @@ def check_notes(data: Any) -> Iterator[Outcome]:
             damaged = case["note"][:place] + chr(ord(case["note"][place]) ^ 1) + case["note"][place + 1 :]
             yield f"{case['source']}, damaged at {place}", "opens" if holds(open_note, damaged, [key]) else ""
         if "skey" in case:
-            private = Ed25519PrivateKey.from_private_bytes(
-                base64.b64decode(case["skey"].split("+", 4)[4])[1:]
-            )
+            private = Ed25519PrivateKey.from_private_bytes(base64.b64decode(case["skey"].split("+", 4)[4])[1:])
             text, _ = split_note(case["note"])
             line = base64.b64encode(key[1] + private.sign(text.encode())).decode()
             signed = f"{text}\n\u2014 {key[0]} {line}\n"
@@ -194,9 +192,6 @@ def differs(found: str, expected: str) -> str:
     return "" if found == expected else f"found {found!r}, expected {expected!r}"
 
 
-# RFC 6962 2.1: the definitions, recursively.
-
-
 def leaf_hash(data: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + data).digest()
 
@@ -273,9 +268,6 @@ def take_last(hashes: list[bytes]) -> bytes:
 def check_lengths(*hashes: bytes) -> None:
     if any(len(digest) != 32 for digest in hashes):
         raise Untrue("a hash is not 32 bytes")
-
-
-# C2SP signed-note, tlog-checkpoint, tlog-proof.
 
 
 def base64_bytes(text: str) -> bytes:

@@ -68,13 +68,9 @@ def read_identity(home: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError):
-        raise UsageError(
-            f"cannot read {home / 'vault.json'}: restore it from a backup of the home directory"
-        ) from None
+        raise UsageError(f"cannot read {home / 'vault.json'}: restore it from a backup of the home directory") from None
     if identity.version != 1:
-        raise UsageError(
-            f"{home / 'vault.json'} was written by a newer reasonvault: update this installation"
-        )
+        raise UsageError(f"{home / 'vault.json'} was written by a newer reasonvault: update this installation")
     return identity
 
 

@@ -70,9 +70,7 @@ def reporting_errors(command: Callable[P, T]) -> Callable[P, T]:
                 sys.stderr.close()
                 sys.exit(1)
             fail(
-                VaultError(
-                    f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}"
-                )
+                VaultError(f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}")
             )
 
     return wrapped

@@ -137,9 +137,7 @@ def open_vault(home: Path, passphrase: bytes, actor: Actor | None = None) -> Ite
             engine.dispose()
 
 
-def initialise(
-    home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION
-) -> bool:
+def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION) -> bool:
     """Make a vault, or finish making one; running it again changes nothing.
 
         1. home directory    2. key store    3. tenant and checkpoint keys    4. vault.json
@@ -204,9 +202,7 @@ def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
 
 
 @contextmanager
-def _assembled(
-    home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor
-) -> Iterator[Vault]:
+def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
     book = rule_book()
 
     def keep(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Keeper:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from vault.checking import Announced, Checker
 from vault.checkpoints import Checkpoints
-from vault.core.errors import EvidenceError, Forked, Missing
+from vault.core.errors import EvidenceError, Forked, KeyGone, Missing, Modified, UsageError
 from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import AuditRow, HeadRow, LedgerRow
@@ -125,6 +125,8 @@ class _Audit:
             checker.take(entry)
             if report.entries % 1000 == 0:
                 self._progress(report.name, report.entries, total)
+        if row is not None:
+            self._check_ledger_key(report, row)
         checker.finish(head, row, told)
         self._progress(report.name, report.entries, total)
         self.announced |= checker.announced
@@ -142,10 +144,18 @@ class _Audit:
         except EvidenceError as error:
             report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
 
+    def _check_ledger_key(self, report: LedgerReport, row: LedgerRow) -> None:
+        """At depth OPEN: without the key of its id tags a ledger finds no record, and takes every retry for a new one."""
+        if self._depth is Depth.OPEN and self._ring is not None:
+            try:
+                self._ring.open_ledger_key(f"tenant.{row.tenant}", row.ledger_id, row.id_key)
+            except (Modified, KeyGone, UsageError) as error:
+                report.add(Verdict.MODIFIED, 0, f"the key of its id tags does not open: {error}")
+
     def _entries(self, ledger: UUID) -> Iterator[AuditRow]:
         if self._depth is Depth.LEAVES:
             return store.stream_bare(self._connection, ledger)
-        return store.stream_entries(self._connection, ledger, 0, None)
+        return store.stream_entries(self._connection, ledger)
 
     def _opener(self, ledger: UUID) -> Opener | None:
         if self._depth is not Depth.OPEN or self._ring is None:

@@ -13,6 +13,7 @@ Decides only; vault.audit reads. For each entry:
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +22,6 @@ import msgspec
 from vault import opening, sealing
 from vault.core import canonical, envelope, facets, leaf, packing
 from vault.core.errors import EvidenceError, KeyGone, Modified, RefusedInput
-from vault.core.flags import Flag
 from vault.core.leaf import EventLeaf, GenesisLeaf, Leaf, RecordLeaf
 from vault.core.note import VerifierKey
 from vault.core.parse import parse
@@ -71,7 +71,8 @@ class Checker:
         except Modified as error:
             self._report.add(Verdict.MODIFIED, row.seq, str(error))
         hashed = leaf_hash(data)
-        self._link(parsed, row.seq)
+        in_place = parsed is not None and (parsed.ledger, parsed.seq) == (self._place, row.seq)
+        self._link(parsed if in_place else None, row.seq)
         self._append(hashed)
         if parsed is not None:
             self._remember(parsed, row.seq, hashed)
@@ -121,8 +122,8 @@ class Checker:
                 self._report.add(Verdict.MODIFIED, seq, "a genesis leaf that is not the first")
         elif parsed.event == "ledger.created":
             told = parsed.facts
-            if isinstance(told.get("ledger"), str) and isinstance(told.get("genesis"), str):
-                self.announced[UUID(told["ledger"])] = Announced(str(told.get("name", "?")), told["genesis"])
+            with suppress(KeyError, TypeError, ValueError, AttributeError):  # one that makes no sense announces nothing
+                self.announced[UUID(told["ledger"])] = Announced(str(told["name"]), str(told["genesis"]))
 
     def _check_beside(self, parsed: Leaf, row: AuditRow) -> None:
         """Compare facets and envelope with the leaf's digests; open where keys are given."""
@@ -144,6 +145,8 @@ class Checker:
                 report.add(Verdict.MODIFIED, row.seq, "its envelope is not the one the leaf commits to")
         except Modified as error:
             report.add(Verdict.MODIFIED, row.seq, str(error).partition(" at ledger")[0])
+        except KeyGone as error:
+            report.add(Verdict.MISSING, row.seq, f"it cannot be checked: {error}")
         report.envelopes += 1
         if self._opener is not None and before == sum(report.counts.values()):
             self._check_opened(self._opener, parsed, sealed, row.seq)
@@ -152,13 +155,9 @@ class Checker:
         if sealed.facets is None or sealed.salt is None:
             raise Modified("its facets or their salt are missing")
         if canonical.b64(facets.digest(sealing.from_columns(sealed.facets), sealed.salt)) != parsed.facets:
-            self._report.add(
-                Verdict.MODIFIED, seq, "its facets or their salt are not those the leaf commits to"
-            )
+            self._report.add(Verdict.MODIFIED, seq, "its facets or their salt are not those the leaf commits to")
 
-    def _check_opened(
-        self, opener: Opener, parsed: RecordLeaf | EventLeaf, sealed: SealedRow, seq: int
-    ) -> None:
+    def _check_opened(self, opener: Opener, parsed: RecordLeaf | EventLeaf, sealed: SealedRow, seq: int) -> None:
         report = self._report
         try:
             raw = opener.open(parsed, sealed)
@@ -221,7 +220,7 @@ def _compare_with_plaintext(opener: Opener, parsed: RecordLeaf, sealed: SealedRo
     assert sealed.facets is not None
     columns = sealing.from_columns(sealed.facets)
     now_us = columns.occurred_at  # every age is accepted, so the record's own time stands in for the clock
-    derived = sealing.facets_of(parse(raw, now_us=now_us), Flag(columns.flags))
+    derived = sealing.facets_of(parse(raw, now_us=now_us), columns.flags)
     if derived != columns:
         raise Modified("its facets are not those of its plaintext")
     if sealed.tags != opener.blind_tags(parsed.group, raw):

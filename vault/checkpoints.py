@@ -3,7 +3,7 @@
 Below ``<home>/checkpoints/<ledger uuid>/``:
 
     checkpoint  the last signed tree head, a C2SP note, as a stranger's tool reads it
-    pending     tree heads that a commit of ours was about to reach and that no checkpoint covers yet
+    pending     heads that a commit of ours was about to reach, signed; the one that stands is always among them
 
 Order around every commit, under the head's row lock up to step 3:
 
@@ -25,9 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from vault.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from vault.core.checkpoint import Checkpoint, open_checkpoint
 from vault.core.errors import Forked, Modified, Unavailable
-from vault.core.note import VerifierKey
+from vault.core.note import VerifierKey, open_note, sign
 from vault.core.tree import EMPTY_ROOT, Frontier
 from vault.db.store import HeadRow
 
@@ -86,15 +86,19 @@ class Checkpoints:
             raise Forked(f"the checkpoint outside the database is not ours: {error}", str(ledger)) from None
 
     def note(self, ledger: UUID) -> str | None:
-        """Return the last checkpoint's text as it lies there, unverified."""
+        """Return the last checkpoint's text as it lies there, unverified.
+
+        Raises:
+            Forked: what lies there is not even text.
+        """
         try:
             return (self._place(ledger) / "checkpoint").read_text("utf-8")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError):
-            raise Unavailable(
-                f"cannot read the checkpoint of ledger {ledger}: check the home directory"
-            ) from None
+        except UnicodeDecodeError:
+            raise Forked("the checkpoint outside the database is not a text", str(ledger)) from None
+        except OSError:
+            raise Unavailable(f"cannot read the checkpoint of ledger {ledger}: check the home directory") from None
 
     def require_consistent(self, ledger: UUID, head: HeadRow) -> Frontier:
         """Compare the database's head with what was signed or announced, and return its frontier.
@@ -106,37 +110,48 @@ class Checkpoints:
         checkpoint = self.read(ledger)
         if checkpoint is None:
             raise Forked("the checkpoint outside the database is missing: appends stop", place)
-        frontier = Frontier.from_bytes(head.size, head.frontier)
+        try:
+            frontier = Frontier.from_bytes(head.size, head.frontier)
+        except Modified as error:
+            raise Forked(f"the head is damaged: {error}", place) from None
         if head.size < checkpoint.size:
             raise Forked(f"the database is behind its checkpoint of size {checkpoint.size}", place, head.size)
-        if head.size == checkpoint.size:
-            if frontier.root() != checkpoint.root:
-                raise Forked("the database's tree is not the one that was signed", place, head.size)
-        elif (head.size, head.frontier) not in self.pending(ledger):
-            raise Forked("the database holds entries that this vault did not write", place, checkpoint.size)
+        if head.size == checkpoint.size and frontier.root() != checkpoint.root:
+            raise Forked("the database's tree is not the one that was signed", place, head.size)
+        # The announcement also vouches for what no checkpoint holds: the hash that the next leaf will carry.
+        announced = [known for known in self.pending(ledger) if known.size == head.size]
+        if head not in announced and (announced or head.size > checkpoint.size):
+            raise Forked("the database has a head that this vault did not write", place, checkpoint.size)
         return frontier
 
     def announce(self, ledger: UUID, head: HeadRow) -> None:
         """Write down the head that the current transaction will reach. The caller holds the head's row lock."""
         signed = self.read(ledger)
         covered = signed.size if signed else 0
-        waiting = [known for known in self.pending(ledger) if known[0] > covered]
-        lines = [f"{size} {frontier.hex()}\n" for size, frontier in [*waiting, (head.size, head.frontier)]]
-        _replace(self._place(ledger) / "pending", "".join(lines))
+        waiting = [known for known in self.pending(ledger) if known.size >= covered]
+        lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in [*waiting, head]]
+        note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
+        _replace(self._place(ledger) / "pending", note)
 
-    def pending(self, ledger: UUID) -> list[tuple[int, bytes]]:
-        """Return the announced heads as (size, frontier).
+    def pending(self, ledger: UUID) -> list[HeadRow]:
+        """Return the announced heads, the one that stands and those that may come to.
 
         Raises:
-            Forked: the file does not hold what ``announce`` writes.
+            Forked: the file does not hold what ``announce`` wrote and signed.
         """
         try:
-            lines = (self._place(ledger) / "pending").read_text("ascii").splitlines()
-            return [(int(size), bytes.fromhex(frontier)) for size, frontier in map(str.split, lines)]
+            note = (self._place(ledger) / "pending").read_bytes()
+            title, *lines = open_note(note, [self.verifier(ledger)]).text.splitlines()
+            if title != self._title(ledger):
+                raise Modified("another ledger's")
+            heads = [(size, bytes.fromhex(last), bytes.fromhex(peaks)) for size, last, peaks in map(str.split, lines)]
+            return [HeadRow(int(size), last, peaks) for size, last, peaks in heads]
         except FileNotFoundError:
             return []
-        except (ValueError, UnicodeDecodeError):
+        except (ValueError, Modified):
             raise Forked("the announced heads outside the database were edited", str(ledger)) from None
+        except OSError:
+            raise Unavailable(f"cannot read what ledger {ledger} announced: check the home directory") from None
 
     def publish(self, ledger: UUID, frontier: Frontier) -> str:
         """Sign a committed head and return the note.
@@ -156,17 +171,21 @@ class Checkpoints:
                 raise Forked("two trees of the same size", str(ledger), last.size)
             if last.size < checkpoint.size:
                 return self._write(ledger, checkpoint.size, checkpoint.root)
-        return self._signed(checkpoint)
+        return self._signed(ledger, checkpoint.text())
 
     def _write(self, ledger: UUID, size: int, root: bytes) -> str:
-        note = self._signed(Checkpoint(self.origin(ledger), size, root))
+        note = self._signed(ledger, Checkpoint(self.origin(ledger), size, root).text())
         _replace(self._place(ledger) / "checkpoint", note)
         return note
 
-    def _signed(self, checkpoint: Checkpoint) -> str:
+    def _signed(self, ledger: UUID, text: str) -> str:
         if self._sign is None:
             raise Unavailable("the key store is locked: signing needs the passphrase")
-        return sign_checkpoint(checkpoint, self._sign, self._public_key)
+        return sign(text, self.origin(ledger), self._sign, self._public_key)
+
+    def _title(self, ledger: UUID) -> str:
+        """First line of the announced heads: no origin has a space, so nobody can take them for a checkpoint."""
+        return f"pending {self.origin(ledger)}"
 
     def _place(self, ledger: UUID) -> Path:
         return self._directory / str(ledger)
@@ -177,9 +196,7 @@ class Checkpoints:
         try:
             descriptor = os.open(self._place(ledger), os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            raise Forked(
-                "the checkpoint outside the database is missing: nothing is signed", str(ledger)
-            ) from None
+            raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger)) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

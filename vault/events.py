@@ -72,7 +72,7 @@ def record_all(vault: Vault, happened: Sequence[Event]) -> Appended:
                 "rulebook": canonical.b64(vault.rulebook),
                 "rules": list(keeping.rules),
             }
-        items.append(Item(leaf.draft(fields), None, sealed))
+        items.append(Item(*leaf.draft(fields), b"", sealed))
     return append(vault.engine, vault.checkpoints, vault.events, lambda _connection: items)
 
 

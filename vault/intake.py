@@ -34,7 +34,7 @@ from vault.ledgers import Ledger
 from vault.linking import Appended, Item, append
 from vault.opening import Opener
 from vault.provision import GroupKeys, Provisioner
-from vault.sealing import Outcome, Refused, Sealed, Sealer, Terms, Waiting
+from vault.sealing import Outcome, Refused, Sealer, Terms, Waiting
 
 BATCH = 1000
 _SMALL = 200  # lines; below this a pool costs more than it gives
@@ -150,9 +150,7 @@ def _finished(waiting: deque[tuple[list[Line], Future[list[Outcome]]]]) -> tuple
     try:
         return batch, sealing.result()
     except BrokenProcessPool:
-        raise Unavailable(
-            "a sealing process died; nothing of its batch was kept: run the same command again"
-        ) from None
+        raise Unavailable("a sealing process died; nothing of its batch was kept: run the same command again") from None
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -186,13 +184,13 @@ class _Linker:
         def choose(connection: Connection) -> list[Item]:
             known.clear()
             fresh.clear()
-            tags = [one.tag for one in outcomes if isinstance(one, Sealed)]
+            tags = [one.id_tag for one in outcomes if isinstance(one, Item)]
             known.update(store.find_tags(connection, self._ledger, tags))
             items = []
             for at, one in enumerate(outcomes):
-                if isinstance(one, Sealed) and one.tag not in known and one.tag not in fresh:
-                    fresh[one.tag] = at
-                    items.append(one.item)
+                if isinstance(one, Item) and one.id_tag not in known and one.id_tag not in fresh:
+                    fresh[one.id_tag] = at
+                    items.append(one)
             return items
 
         appended = append(self._vault.engine, self._vault.checkpoints, self._ledger, choose)
@@ -200,16 +198,16 @@ class _Linker:
         seen = self._seen(known.values())
         results = []
         for at, ((number, raw), one) in enumerate(zip(batch, outcomes, strict=True)):
-            if not isinstance(one, Sealed):
+            if not isinstance(one, Item):
                 results.append(_refused(number, one))
-            elif fresh.get(one.tag) == at:
+            elif fresh.get(one.id_tag) == at:
                 results.append(
-                    Result(number, Status.ACCEPTED, taken[one.tag], id_tag=one.tag, opening=one.opening)
+                    Result(number, Status.ACCEPTED, taken[one.id_tag], id_tag=one.id_tag, opening=one.opening)
                 )
-            elif one.tag in taken:
-                results.append(_again(number, one.tag, taken[one.tag], batch[fresh[one.tag]][1] == raw))
+            elif one.id_tag in taken:
+                results.append(_again(number, one.id_tag, taken[one.id_tag], batch[fresh[one.id_tag]][1] == raw))
             else:
-                results.append(self._settle(number, one.tag, *seen[known[one.tag]], raw))
+                results.append(self._settle(number, one.id_tag, *seen[known[one.id_tag]], raw))
         self._tell(results)
         return Batch(results, appended)
 
@@ -241,9 +239,7 @@ class _Linker:
                 raise Missing("the entry of a known id is not there", str(self._ledger), seq)
         return seen
 
-    def _settle(
-        self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes
-    ) -> Result:
+    def _settle(self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
         if row is None:
             reason = "this id belongs to a record that was destroyed"
@@ -280,6 +276,4 @@ def _again(number: int, tag: bytes, seq: int, same: bool) -> Result:
 
 def _refused(number: int, outcome: Refused | Waiting) -> Result:
     assert isinstance(outcome, Refused)
-    return Result(
-        number, Status.REFUSED, None, outcome.code, outcome.path, outcome.reason, id_tag=outcome.id_tag
-    )
+    return Result(number, Status.REFUSED, None, outcome.code, outcome.path, outcome.reason, id_tag=outcome.id_tag)

@@ -61,9 +61,7 @@ def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple
             make(vault, uuid4(), name, "decisions", jurisdictions, rules)
     standing = get(vault, name)
     if (standing.genesis.jurisdictions, standing.genesis.rules) != (jurisdictions, rules):
-        raise UsageError(
-            f"ledger {name} exists with other jurisdictions or rules; they are frozen in its genesis"
-        )
+        raise UsageError(f"ledger {name} exists with other jurisdictions or rules; they are frozen in its genesis")
     announce(vault, standing)
     return standing
 
@@ -96,9 +94,7 @@ def make(
     vault.checkpoints.begin(ledger)
     row = LedgerRow(ledger, vault.tenant, kind, name, id_key)
     vault.checkpoints.announce(ledger, first)
-    transact(
-        vault.engine, lambda connection: store.create_ledger(connection, row, packing.pack(genesis), first)
-    )
+    transact(vault.engine, lambda connection: store.create_ledger(connection, row, packing.pack(genesis), first))
     vault.checkpoints.publish(ledger, frontier)
 
 
@@ -125,11 +121,7 @@ def listing(vault: Vault) -> list[Ledger]:
 
 def find(vault: Vault, name: str) -> Ledger | None:
     """Return the ledger of this name, None when there is none."""
-    rows = [
-        row
-        for row in transact(vault.engine, store.ledgers)
-        if row.name == name and row.tenant == vault.tenant
-    ]
+    rows = [row for row in transact(vault.engine, store.ledgers) if row.name == name and row.tenant == vault.tenant]
     if len(rows) > 1:
         raise Forked(f"{len(rows)} ledgers are named {name}")
     return _read(vault, rows[0]) if rows else None

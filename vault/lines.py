@@ -46,9 +46,7 @@ def numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
     try:
         yield from _numbered(_decompressed(stream))
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
-        raise RefusedInput(
-            "the compressed stream is damaged or cut off; what came before it was read"
-        ) from None
+        raise RefusedInput("the compressed stream is damaged or cut off; what came before it was read") from None
 
 
 def _numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -69,16 +67,12 @@ def _skip_rest(stream: BinaryIO) -> None:
 
 def _decompressed(stream: BinaryIO) -> BinaryIO:
     buffered = (
-        stream
-        if isinstance(stream, io.BufferedReader)
-        else io.BufferedReader(cast(io.RawIOBase, stream), _BUFFER)
+        stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream), _BUFFER)
     )
     start = buffered.peek(4)[:4]
     if start.startswith(_GZIP):
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), _BUFFER))
     if start == _ZSTD:
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-            buffered, read_across_frames=True
-        )
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(buffered, read_across_frames=True)
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), _BUFFER))
     return buffered

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from vault.checkpoints import Checkpoints
 from vault.core import packing
-from vault.core.leaf import Draft
+from vault.core.leaf import at
 from vault.core.proof import Proof
 from vault.core.tree import Frontier, appended_paths, leaf_hash
 from vault.db import store
@@ -30,11 +30,23 @@ from vault.db.store import HeadRow
 
 
 class Item(NamedTuple):
-    """One entry to append: its draft, its id tag (records only) and what stands beside the leaf, as COPY spells it."""
+    """One entry to append. Flat, since records cross from one process to another in this shape.
 
-    draft: Draft
-    id_tag: bytes | None
+    Attributes:
+        draft: head and middle of the leaf (vault.core.leaf.Draft).
+        id_tag: 16 bytes, empty for events.
+        sealed: what stands beside the leaf, as COPY spells it; None where nothing does.
+        opening: the producer's secret, for its receipt; never stored.
+    """
+
+    head: bytes
+    middle: bytes
+    id_tag: bytes
     sealed: bytes | None
+    opening: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Item(...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,7 @@ def _spell(head: HeadRow, items: Sequence[Item]) -> tuple[list[bytes], list[byte
     hashes: list[bytes] = []
     previous = head.last_hash
     for seq, item in enumerate(items, head.size):
-        leaf = item.draft.at(seq, previous)
+        leaf = at(item.head, item.middle, seq, previous)
         previous = leaf_hash(leaf)
         leaves.append(leaf)
         hashes.append(previous)

@@ -69,9 +69,7 @@ class Opener:
         except Modified as error:
             raise Modified(str(error), leaf.ledger, leaf.seq) from None
         made = envelope.plaintext_commitment(envelope.opening(record_key), plaintext)
-        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(
-            made, canonical.unb64(leaf.plaintext, 32)
-        ):
+        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(made, canonical.unb64(leaf.plaintext, 32)):
             raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
         return plaintext
 
@@ -92,9 +90,7 @@ class Opener:
     def same_bytes(self, leaf: RecordLeaf, row: SealedRow, raw: bytes) -> bool:
         """Say whether ``raw`` is what was sealed, without decrypting anything."""
         key = envelope.opening(self.record_key(leaf, row))
-        return hmac.compare_digest(
-            envelope.plaintext_commitment(key, raw), canonical.unb64(leaf.plaintext, 32)
-        )
+        return hmac.compare_digest(envelope.plaintext_commitment(key, raw), canonical.unb64(leaf.plaintext, 32))
 
 
 def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:
@@ -104,8 +100,8 @@ def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:
         Modified: a record without facets, or an event with them.
     """
     if isinstance(leaf, EventLeaf):
-        if row.facets is not None:
-            raise Modified("facets stand beside an event", leaf.ledger, leaf.seq)
+        if (row.facets, row.salt) != (None, None) or any(tag is not None for tag in row.tags or ()):
+            raise Modified("facets, salt or blind indexes stand beside an event", leaf.ledger, leaf.seq)
         return events.context(UUID(leaf.ledger))
     if row.facets is None or None in row.facets[:4]:
         raise Modified("the facets are missing", leaf.ledger, leaf.seq)

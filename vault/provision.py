@@ -66,9 +66,7 @@ class Provisioner:
         made = self._vault.ring.new_group(self._ledger, name)
         transact(
             self._vault.engine,
-            lambda connection: store.insert_group(
-                connection, self._ledger, name, made.key_ref, made.index_key
-            ),
+            lambda connection: store.insert_group(connection, self._ledger, name, made.key_ref, made.index_key),
         )
         standing = find_group(self._vault, self._ledger, name)
         assert standing is not None

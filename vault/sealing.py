@@ -58,27 +58,6 @@ class Terms:
         return f"Terms(ledger={self.ledger}, producer={self.producer})"
 
 
-class Sealed(NamedTuple):
-    """A line ready to be linked. ``opening`` is the producer's secret: it goes into the receipt and nowhere else.
-
-    Flat, since it crosses from one process to another for every record.
-    """
-
-    tag: bytes
-    head: bytes
-    middle: bytes
-    row: bytes
-    opening: bytes
-
-    @property
-    def item(self) -> Item:
-        """What linking takes."""
-        return Item(Draft(self.head, self.middle), self.tag, self.row)
-
-    def __repr__(self) -> str:
-        return "Sealed(...)"
-
-
 class Refused(NamedTuple):
     """A line that cannot be kept. ``id_tag`` is None when the line has no readable id."""
 
@@ -94,7 +73,8 @@ class Waiting(NamedTuple):
     group: str
 
 
-Outcome = Sealed | Refused | Waiting
+Outcome = Item | Refused | Waiting
+"""A line ready to be linked, one that cannot be kept, or one that needs other keys first."""
 
 
 class Sealer:
@@ -103,11 +83,12 @@ class Sealer:
     def __init__(self, ring: Ring, terms: Terms) -> None:
         self._ring = ring
         self._terms = terms
-        self._keys: dict[str, GroupKeys] = {}
+        self._keys: dict[str, tuple[GroupKeys, bytes]] = {}  # and the opened index key
 
     def provide(self, keys: Iterable[GroupKeys]) -> None:
         """Use these keys from now on; the latest of a group wins."""
-        self._keys.update((one.group.group, one) for one in keys)
+        for one in keys:
+            self._keys[one.group.group] = (one, self._ring.open_index_key(one.group))
 
     def seal(self, lines: Iterable[bytes], now_us: int) -> list[Outcome]:
         """Return one outcome a line. ``now_us`` is when they were received."""
@@ -118,19 +99,18 @@ class Sealer:
         terms = self._terms
         try:
             parsed = parse(raw, now_us=now_us, default_threshold=terms.threshold)
-            flags = parsed.flags | _guarded(raw, parsed, accept_cards=terms.accept_cards)
+            noticed = _guarded(raw, parsed, accept_cards=terms.accept_cards)
             keeping = terms.keep(_facts(parsed, now_us))
         except RefusedInput as refusal:
             return Refused(refusal.code, refusal.path, refusal.reason, _id_tag_of(raw, terms.id_key))
-        keys = self._keys.get(keeping.group)
-        if keys is None:
+        if keeping.group not in self._keys:
             return Waiting(keeping.group)
-        return self._sealed(raw, parsed, facets_of(parsed, flags | keeping.flags), keeping, keys, received_at)
+        flags = int(parsed.flags) | noticed | int(keeping.flags)
+        return self._sealed(raw, parsed, facets_of(parsed, flags), keeping, received_at)
 
-    def _sealed(
-        self, raw: bytes, parsed: Parsed, columns: Facets, keeping: Keeping, keys: GroupKeys, received_at: str
-    ) -> Sealed:
+    def _sealed(self, raw: bytes, parsed: Parsed, columns: Facets, keeping: Keeping, received_at: str) -> Item:
         terms, record = self._terms, parsed.record
+        keys, index_key = self._keys[keeping.group]
         record_key = os.urandom(32)
         salt = os.urandom(facets.SALT_BYTES)
         context = context_of(columns, terms.ledger, terms.producer, record.producer_seq, record.schema)
@@ -157,9 +137,9 @@ class Sealer:
             sealed.envelope,
             salt,
             columns,
-            blind_tags(self._ring.open_index_key(keys.group), record),
+            blind_tags(index_key, record),
         )
-        return Sealed(tag, draft.head, draft.middle, row, envelope.opening(record_key))
+        return Item(draft.head, draft.middle, tag, row, sealed.opening)
 
 
 def id_tag(id_key: bytes, record_id: str) -> bytes:
@@ -171,8 +151,7 @@ def blind_tags(index_key: bytes, record: Record) -> tuple[int, int | None, int |
     """Return the blind indexes of conversation, transaction and customer: HMAC-SHA-256, first 8 bytes, signed."""
     return (
         blind_tag(index_key, b"conversation", record.conversation_id),
-        record.decision.transaction_id
-        and blind_tag(index_key, b"transaction", record.decision.transaction_id),
+        record.decision.transaction_id and blind_tag(index_key, b"transaction", record.decision.transaction_id),
         record.customer_ref and blind_tag(index_key, b"customer", record.customer_ref),
     )  # type: ignore[return-value]  # ids are never empty, so None is the only falsy value
 
@@ -182,9 +161,7 @@ def blind_tag(index_key: bytes, field: bytes, value: str) -> int:
     return int.from_bytes(hmac.digest(index_key, field + b"\0" + value.encode(), "sha256")[:8], signed=True)
 
 
-def context_of(
-    columns: Facets, ledger: UUID, producer: str, producer_seq: int | None, schema: str
-) -> envelope.Context:
+def context_of(columns: Facets, ledger: UUID, producer: str, producer_seq: int | None, schema: str) -> envelope.Context:
     """Return the context a record is sealed under, from what stands beside its envelope."""
     return envelope.Context(
         ledger, columns.record_id, producer, producer_seq, schema, columns.record_class, columns.jurisdictions
@@ -198,8 +175,8 @@ def from_columns(row: tuple[object, ...]) -> Facets:
     return Facets(row[0], (occurred_at - _EPOCH) // _MICROSECOND, *row[2:])  # type: ignore[arg-type]  # COPY's types
 
 
-def _guarded(raw: bytes, parsed: Parsed, *, accept_cards: bool) -> Flag:
-    flags = Flag(0)
+def _guarded(raw: bytes, parsed: Parsed, *, accept_cards: bool) -> int:
+    flags = 0  # plain integers: combining members of an IntFlag costs a microsecond each
     for finding in guard.inspect(raw, parsed.tree):
         if not guard.is_card_data(finding):
             flags |= Flag.IDENTITY_NUMBER
@@ -227,7 +204,7 @@ def _facts(parsed: Parsed, now_us: int) -> Facts:
     )
 
 
-def facets_of(parsed: Parsed, flags: Flag) -> Facets:
+def facets_of(parsed: Parsed, flags: int) -> Facets:
     """Return a record's facets; ``flags`` are all that was noticed at write."""
     record = parsed.record
     model, timing, confidence = record.model, record.timing, record.confidence
@@ -243,7 +220,7 @@ def facets_of(parsed: Parsed, flags: Flag) -> Facets:
         parsed.below_threshold,
         None if confidence is None else confidence.score,
         None if timing is None or timing.ai_ms is None else int(min(timing.ai_ms, 2**31 - 1)),
-        int(flags),
+        flags,
         "" if model is None else model.served or model.requested or "",
     )
 

@@ -1,18 +1,21 @@
-"""A realistic evidence report from synthetic numbers: rows by a seeded generator, aggregated by the real statistics."""
+"""A realistic evidence report from synthetic numbers: rows by a seeded generator, aggregated by the real
+statistics."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
+import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from reports import checks, model, sampling
+from reports import checks, figures, model, sampling
 from reports.rows import Opened, Row
 from reports.sequences import SequenceCount
 from reports.statistics import PopulationCount, finding_lines
@@ -41,9 +44,7 @@ def _row(rng: random.Random, seq: int, at: datetime) -> Row:
         score, flags = None, Flag.SCORE_UNUSABLE
     below = not bypass and not reviewing and (score is None or score < 0.75)
     moved = rng.random() < (0.04 if below else 0.8)
-    outcome = (
-        "accepted" if moved else "human_review" if below else rng.choice(("rejected", "deterministic_rule"))
-    )
+    outcome = "accepted" if moved else "human_review" if below else rng.choice(("rejected", "deterministic_rule"))
     if rng.random() < 0.003:
         outcome = "outcome_unknown"
     for flag, rate in (
@@ -53,7 +54,7 @@ def _row(rng: random.Random, seq: int, at: datetime) -> Row:
     ):
         flags |= flag if rng.random() < rate else Flag(0)
     amount = Decimal(rng.randrange(100, 900_000)).scaleb(-2)
-    executed = model.Money(amount, rng.choice(("CNY", "CNY", "CNY", "SGD", "HKD", "EUR"))) if moved else None
+    executed = figures.Money(amount, rng.choice(("CNY", "CNY", "CNY", "SGD", "HKD", "EUR"))) if moved else None
     if executed and rng.random() < 0.01:
         executed, flags = None, flags | Flag.AMOUNT_MISSING
     relates = ((("review_of", f"rec-{seq - 1:08d}"),) if reviewing else ()) + (
@@ -84,7 +85,7 @@ def _row(rng: random.Random, seq: int, at: datetime) -> Row:
         rules=("PROD-3Y",) + (("SG-PSN-5Y",) if rng.random() < 0.2 else ()),
         opened=Opened(
             conversation_id=f"conv-{seq // 2 if rng.random() < 0.01 else seq}",
-            proposed=executed or model.Money(amount, "CNY"),
+            proposed=executed or figures.Money(amount, "CNY"),
             executed=executed,
             threshold=None if bypass or reviewing else 0.8 if rng.random() < 0.06 else 0.75,
             relates_to=relates,
@@ -184,9 +185,9 @@ def _population(records: int) -> model.Population:
             open=2,
             closed=7,
             by_reason=(
-                model.Count("card_number", 6),
-                model.Count("duplicate_key", 2),
-                model.Count("confidence", 1),
+                figures.Count("card_number", 6),
+                figures.Count("duplicate_key", 2),
+                figures.Count("confidence", 1),
             ),
             examples=(
                 model.Refusal(
@@ -216,7 +217,8 @@ def _integrity(records: int, population: model.Population) -> model.Integrity:
     seed = hashlib.sha256(root + b"nonce").digest()
     size = sampling.sample_size(Fraction(95, 100), Fraction(5, 100))
     drawn = sampling.draw(seed, records, size)
-    note = f"{origin}\n{population.tree_size}\nTGrFfN3oB0cXK8sZ2YbYvX2rV5vJ1kI3n0m8o5Jq9hE=\n\n— {origin} 9fKx2c{key}{key}\n"
+    head = f"{origin}\n{population.tree_size}\nTGrFfN3oB0cXK8sZ2YbYvX2rV5vJ1kI3n0m8o5Jq9hE=\n"
+    note = f"{head}\n\u2014 {origin} 9fKx2c{key}{key}\n"
     return model.Integrity(
         depth="open",
         checked_at=datetime(2026, 4, 2, 3, 13, 2, tzinfo=UTC),
@@ -237,22 +239,25 @@ def _integrity(records: int, population: model.Population) -> model.Integrity:
 
 def _retention(count: PopulationCount) -> model.Retention:
     used = count.rule_counts()
-    book = (
-        ("PROD-3Y", "*", "Product floor: reasoning_log records of money-moving AI decisions", "P3Y", "decision_completed", "no", "verified", True),
-        ("SG-PDPA-25", "SG", "Personal Data Protection Act 2012, s. 25", "P0D", "record_created", "after_all_minimums", "verified", True),
-        ("SG-PSN-5Y", "SG", "MAS Notices PSN01 / PSN02, record keeping", "P5Y", "transaction_completed", "no", "secondary", True),
-        ("CN-ECOM-31", "CN", "E-Commerce Law of the PRC (电子商务法), Art. 31", "P3Y", "transaction_completed", "no", "verified", False),
-        ("CN-AML-34", "CN", "Anti-Money Laundering Law of the PRC (2024 revision, effective 2025-01-01), Art. 34", "P10Y", "transaction_completed", "no", "verified", False),
-        ("CN-CSL-23", "CN", "Cybersecurity Law of the PRC, Art. 23(3) (formerly 21(3))", "P6M", "log_created", "no", "verified", False),
-        ("CN-PIPL-56", "CN", "Personal Information Protection Law, Art. 55-56", "P3Y", "record_created", "no", "verified", False),
-        ("SG-CDSA-36", "SG", "Corruption, Drug Trafficking and Other Serious Crimes (Confiscation of Benefits) Act 1992, s. 36 (2020 text)", "P5Y", "transaction_completed", "no", "verified", False),
-        ("EU-AMLR-77", "EU", "Regulation (EU) 2024/1624 (AMLR), Art. 77", "P5Y", "transaction_completed", "at_minimum", "verified", False),
-        ("HK-AMLO-20", "HK", "Cap. 615 AMLO Sch. 2 s. 20", "P5Y", "transaction_completed", "no", "unverified", False),
-    )  # fmt: skip
+    book = tomllib.loads(files("retention").joinpath("rulebook/2026-11.toml").read_text(encoding="utf-8"))
+    rules = tuple(
+        model.Rule(
+            rule_id=rule["id"],
+            jurisdiction=rule["jurisdiction"],
+            instrument=rule["instrument"],
+            minimum=rule["minimum"],
+            trigger=rule["trigger"],
+            erase=rule["erase"],
+            status=rule["status"],
+            adopted=rule["applies"] == "default" or rule["id"] in used,
+            records=used.get(rule["id"], 0),
+        )
+        for rule in book["rule"]
+    )
     return model.Retention(
-        rulebook_version="2026-11",
+        rulebook_version=book["version"],
         rulebook_digest=hashlib.sha256(b"rules").digest(),
-        rules=tuple(model.Rule(*rule, records=used.get(rule[0], 0)) for rule in book),
+        rules=rules,
         groups=count.groups(),
         total_groups=count.group_count,
         restricted=count.flagged("erasure_conflict"),

@@ -166,6 +166,11 @@ class Crime:
         assert worst(reports) is (ranked[0] if ranked else None)
         return reports
 
+    def verdicts(self, depth: Depth, name: str) -> set[Verdict]:
+        """Return what verification says of one ledger."""
+        (found,) = (report for report in self.site.audit(depth) if report.ledger == self.uuid(name))
+        return set(found.counts)
+
     def clean(self, depth: Depth) -> list[LedgerReport]:
         """Verify: nothing shows."""
         return self.expect(depth, set())
@@ -177,14 +182,20 @@ class Crime:
         yield
         assert self._notes() == before
 
-    def refused_append(self, name: str = "cn") -> Result:
+    def refused_append(self, name: str = "cn", exit_code: int = Verdict.FORKED.exit_code) -> Result:
         """Try to append a record; the command must end as FORKED, and nothing may be signed."""
         file = self.site.home.with_name("late.jsonl")
         file.write_bytes(spelled(decision(9001)) + b"\n")
         with self.nothing_is_signed():
             result = self.site.run("ingest", str(file), "--ledger", name, "--processes", "1")
-        assert result.exit_code == Verdict.FORKED.exit_code, result.output
+        assert result.exit_code == exit_code, result.output
         return result
+
+    def refused_reading(self) -> None:
+        """Try to open a record; the access cannot be told, so the command must end as FORKED with nothing shown."""
+        with self.nothing_is_signed():
+            result = self.site.run("show", "dec-3", "--ledger", "cn", "--purpose", "a test")
+        assert (result.exit_code, result.stdout) == (Verdict.FORKED.exit_code, ""), result.output
 
     def _notes(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in (self.site.home / "checkpoints").glob("*/checkpoint")}

@@ -32,6 +32,7 @@ _SOFT = re.compile(r"[ \n._*~-]{1,3}")
 _LAYOUTS = frozenset(
     {(4, 6, 5), (4, 6, 4), (4, 3, 3, 3), (6, 10), (6, 13), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2), (4, 4, 4, 4, 3)}
 )
+_MOST_GROUPS = max(map(len, _LAYOUTS))
 _SHORTEST_SCATTERED = 14
 _FLOAT_DIGITS = 17  # significant digits in the shortest form of a 64-bit float, at most
 _CARD_WORDS = re.compile(r"card|visa|master|\bpan\b|cv[cv]|卡", re.ASCII | re.IGNORECASE)
@@ -101,7 +102,11 @@ def card_numbers(text: str) -> Iterator[Span]:
     for chain in chains(text):
         for first, offset in enumerate(chain.offsets[:-1]):
             for digits, last in chain.stretches(first, iin.lengths(chain.digits[offset : offset + 8])):
-                if luhn.is_valid(digits) and _likely(chain, first, last, about_cards):
+                if (
+                    _looks_like_one(chain, first, last)
+                    and luhn.is_valid(digits)
+                    and not _is_something_else(digits, grouped=first != last, about_cards=about_cards)
+                ):
                     yield Span(chain.tokens[first].start, chain.tokens[last].end)
 
 
@@ -110,27 +115,33 @@ def is_card_number(digits: str) -> bool:
     return len(digits) in iin.lengths(digits) and luhn.is_valid(digits)
 
 
-def _likely(chain: Chain, first: int, last: int, about_cards: bool) -> bool:
-    """The stretch of tokens ``first`` to ``last`` looks like one number, and not like one of another kind."""
-    digits = chain.digits[chain.offsets[first] : chain.offsets[last + 1]]
-    if len(digits) == 18 and is_resident_number(digits):
-        return False
+def _looks_like_one(chain: Chain, first: int, last: int) -> bool:
+    """The tokens ``first`` to ``last`` look like one number, written in one piece or in groups."""
     if first == last:
-        return not (
-            _is_fraction(chain, first)
-            or (len(digits) == 13 and ean.is_valid(digits))
-            or (_begins_with_date(digits) and not about_cards)
-        )
-    sizes = tuple(token.end - token.start for token in chain.tokens[first : last + 1])
+        return not _is_fraction(chain, first)
     gaps = chain.gaps[first:last]
     around = chain.gaps[max(first - 1, 0) : first] + chain.gaps[last : last + 1]
-    soft = all(map(_SOFT.fullmatch, gaps))
     apart = len(set(gaps)) == 1 and gaps[0] not in around
-    if sizes in _LAYOUTS or (len(digits) == 16 and not any(size % 4 for size in sizes)):
+    if around and not apart and last - first >= _MOST_GROUPS:
+        return False
+    sizes = tuple(token.end - token.start for token in chain.tokens[first : last + 1])
+    soft = all(map(_SOFT.fullmatch, gaps))
+    if sizes in _LAYOUTS or (sum(sizes) == 16 and not any(size % 4 for size in sizes)):
         return (soft or apart or not around) and not (len(sizes) == 2 and gaps[0] == ".")
-    if not soft or len(digits) < _SHORTEST_SCATTERED or _lists_amounts(gaps, sizes):
+    if not soft or sum(sizes) < _SHORTEST_SCATTERED or _lists_amounts(gaps, sizes):
         return False
     return not around or (apart and len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0])
+
+
+def _is_something_else(digits: str, *, grouped: bool, about_cards: bool) -> bool:
+    """A valid card number by chance: a resident's number, a barcode, or an order number that begins with a date."""
+    if len(digits) == 18:
+        return is_resident_number(digits)
+    if grouped:
+        return False
+    if len(digits) == 13:
+        return ean.is_valid(digits)
+    return _begins_with_date(digits) and not about_cards
 
 
 def _is_fraction(chain: Chain, token: int) -> bool:
@@ -165,7 +176,7 @@ def is_resident_number(number: str) -> bool:
     From: GB 11643-1999; check character by ISO 7064 MOD 11-2. Checks province, birth date and check character, not
     whether the county exists: counties are renamed and abolished, and their numbers live on.
     """
-    if number[:2] not in _PROVINCES or number[6:8] not in {"18", "19", "20"} or not _is_date(number[6:14]):
+    if not may_begin_resident_number(number) or not _is_date(number[6:14]):
         return False
     remainder = 0
     for character in number[:17]:
@@ -174,8 +185,50 @@ def is_resident_number(number: str) -> bool:
 
 
 _PROVINCES = frozenset(
-    ["11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41", "42", "43", "44", "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "71", "81", "82", "83", "91"]
+    [
+        "11",
+        "12",
+        "13",
+        "14",
+        "15",
+        "21",
+        "22",
+        "23",
+        "31",
+        "32",
+        "33",
+        "34",
+        "35",
+        "36",
+        "37",
+        "41",
+        "42",
+        "43",
+        "44",
+        "45",
+        "46",
+        "50",
+        "51",
+        "52",
+        "53",
+        "54",
+        "61",
+        "62",
+        "63",
+        "64",
+        "65",
+        "71",
+        "81",
+        "82",
+        "83",
+        "91",
+    ]
 )
+
+
+def may_begin_resident_number(digits: str) -> bool:
+    """Province and century of the birth year are possible: a cheap look at the first eight digits."""
+    return digits[:2] in _PROVINCES and digits[6:8] in {"18", "19", "20"}
 
 
 def _is_date(digits: str) -> bool:

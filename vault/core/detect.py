@@ -149,9 +149,7 @@ def _blank(match: re.Match[str]) -> str:
     return "x" * len(code)
 
 
-_TRACK = re.compile(
-    r"[Bb](?P<one>[0-9]{12,19})\^[^^\n]{2,26}\^[0-9]{4}|(?<![0-9])(?P<two>[0-9]{12,19})[=Dd][0-9]{7}"
-)
+_TRACK = re.compile(r"[Bb](?P<one>[0-9]{12,19})\^[^^\n]{2,26}\^[0-9]{4}|(?<![0-9])(?P<two>[0-9]{12,19})[=Dd][0-9]{7}")
 
 
 def _tracks(text: str) -> Iterator[Span]:

@@ -76,12 +76,16 @@ class Context(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """One sealed part and the commitments its leaf will carry."""
+    """One sealed part, the commitments its leaf will carry, and the opening, which is the producer's secret."""
 
     envelope: bytes
     part_digest: bytes
     key_commitment: bytes
+    opening: bytes
     plaintext_commitment: bytes
+
+    def __repr__(self) -> str:
+        return "Sealed(...)"
 
 
 def header(context: Context, codec: int) -> bytes:
@@ -123,12 +127,14 @@ def _seal(plaintext: bytes, record_key: bytes, context: Context, codec: int, non
     padded = _U32.pack(len(frame)) + frame
     padded += bytes(-len(padded) % _PAD)
     bound = header(context, codec)
+    opened = opening(record_key)
     sealed = nonce + AESGCM(_encryption_key(record_key, context.part)).encrypt(nonce, padded, bound)
     return Sealed(
         bytes((SUITE, codec)) + sealed,
         hashlib.sha256(bound + sealed).digest(),
         key_commitment(record_key),
-        plaintext_commitment(opening(record_key), plaintext),
+        opened,
+        plaintext_commitment(opened, plaintext),
     )
 
 
@@ -199,7 +205,5 @@ def _codec(envelope: bytes) -> int:
     if len(envelope) < 2 + 12 + _PAD + 16 or envelope[0] != SUITE:
         raise Modified("envelope is too short or of an unknown suite")
     if not dictionary.known(envelope[1]):
-        raise KeyGone(
-            "envelope needs a compression dictionary this version does not have: update reasonvault"
-        )
+        raise KeyGone("envelope needs a compression dictionary this version does not have: update reasonvault")
     return envelope[1]

@@ -63,8 +63,10 @@ def canonical(facets: Facets) -> bytes:
     Raises:
         Modified: a value does not fit its field; the columns were edited.
     """
-    below = facets.below_threshold
+    below, ai_ms = facets.below_threshold, facets.ai_ms
     try:
+        if ai_ms is not None and ai_ms < 0:
+            raise OverflowError  # -1 spells absence
         fixed = _FIXED.pack(
             VERSION,
             facets.occurred_at,
@@ -74,16 +76,15 @@ def canonical(facets: Facets) -> bytes:
             facets.money_moved,
             _DOES_NOT_APPLY if below is None else below,
             facets.score is not None,
-            facets.score or 0.0,
-            -1 if facets.ai_ms is None else facets.ai_ms,
+            0.0 if facets.score is None else facets.score,
+            -1 if ai_ms is None else ai_ms,
             facets.flags,
         )
         strings = [
-            text.encode()
-            for text in (facets.record_id, facets.record_class, facets.model, facets.jurisdictions)
+            text.encode() for text in (facets.record_id, facets.record_class, facets.model, facets.jurisdictions)
         ]
         return fixed + b"".join([_U16.pack(len(data)) + data for data in strings])
-    except (struct.error, UnicodeEncodeError, OverflowError):
+    except (struct.error, UnicodeEncodeError, OverflowError, AttributeError):  # the last: None for a string
         raise Modified("facets hold a value that does not fit") from None
 
 

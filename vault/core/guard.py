@@ -53,7 +53,25 @@ def is_card_data(finding: Finding) -> bool:
 
 
 _DECLARED: Final = frozenset(
-    ["$.id", "$.conversation_id", "$.customer_ref", "$.source.call_id", "$.source.raw_sha256", "$.model.call_id", "$.decision.transaction_id", "$.review.reviewer", "$.review.rule_id", "$.relates_to[].id", "$.usage.batch.id", "$.usage.batch.item", "$.usage.cache.key", "$.attachments[].sha256", "$.occurred_at", "$.decision.executed_at", "$.review.decided_at"]
+    [
+        "$.id",
+        "$.conversation_id",
+        "$.customer_ref",
+        "$.source.call_id",
+        "$.source.raw_sha256",
+        "$.model.call_id",
+        "$.decision.transaction_id",
+        "$.review.reviewer",
+        "$.review.rule_id",
+        "$.relates_to[].id",
+        "$.usage.batch.id",
+        "$.usage.batch.item",
+        "$.usage.cache.key",
+        "$.attachments[].sha256",
+        "$.occurred_at",
+        "$.decision.executed_at",
+        "$.review.decided_at",
+    ]
 )
 
 

@@ -24,7 +24,7 @@ from stdnum.kr import rrn
 from stdnum.my import nric as mykad
 from stdnum.us import ssn
 
-from vault.core.cards import Span, chains, is_resident_number
+from vault.core.cards import Span, chains, is_resident_number, may_begin_resident_number
 
 _SOFT_GAP = re.compile(r"[ \n._-]{1,3}")
 _FINAL_X = re.compile(r"[ \n._-]?[Xx](?![0-9A-Za-z])")
@@ -46,7 +46,9 @@ def identity_numbers(text: str, naming: str) -> Iterator[tuple[str, Span]]:
 def resident_numbers(text: str, _naming: str) -> Iterator[Span]:
     """China: 18 characters, grouped anyhow. The last may be an X, which no digit token contains."""
     for chain in chains(text):
-        for first in range(len(chain.tokens)):
+        for first, offset in enumerate(chain.offsets[:-1]):
+            if not may_begin_resident_number(chain.digits[offset : offset + 8]):
+                continue
             for digits, last in chain.stretches(first, (17, 18)):
                 end = chain.tokens[last].end
                 if len(digits) == 17:
@@ -78,9 +80,7 @@ def singapore_numbers(text: str, _naming: str) -> Iterator[Span]:
             yield Span(*match.span())
 
 
-_HK = re.compile(
-    r"(?<![0-9A-Za-z])(?:[A-Z]{1,2}|[a-z]{1,2})[0-9]{6}(?:[ \n._-]?\([0-9Aa]\)|[0-9Aa](?![0-9A-Za-z]))"
-)
+_HK = re.compile(r"(?<![0-9A-Za-z])(?:[A-Z]{1,2}|[a-z]{1,2})[0-9]{6}(?:[ \n._-]?\([0-9Aa]\)|[0-9Aa](?![0-9A-Za-z]))")
 _HK_WORDS = re.compile(r"hk_?id|身份證|身份证", re.ASCII | re.IGNORECASE)
 
 
@@ -134,7 +134,9 @@ def _grouped(
         if separator is None:
             if not named:
                 continue
-        elif (text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit()) or (text[end : end + 1] == separator and text[end + 1 : end + 2].isdigit()):
+        elif (text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit()) or (
+            text[end : end + 1] == separator and text[end + 1 : end + 2].isdigit()
+        ):
             continue
         if valid(_compact(match.group())):
             yield Span(start, end)

@@ -59,13 +59,10 @@ _WIDTH = max(len(issuer.first) for issuer in ISSUERS)
 
 def _table() -> tuple[list[int], list[tuple[int, ...]]]:
     """Cut the number line of ``_WIDTH`` leading digits where any range begins or ends, once, at import."""
-    spans = [
-        (int(i.first.ljust(_WIDTH, "0")), int(i.last.ljust(_WIDTH, "9")) + 1, i.lengths) for i in ISSUERS
-    ]
+    spans = [(int(i.first.ljust(_WIDTH, "0")), int(i.last.ljust(_WIDTH, "9")) + 1, i.lengths) for i in ISSUERS]
     cuts = sorted({0, *(low for low, _, _ in spans), *(high for _, high, _ in spans)})
     lengths = [
-        tuple(sorted(frozenset[int]().union(*(n for low, high, n in spans if low <= cut < high))))
-        for cut in cuts
+        tuple(sorted(frozenset[int]().union(*(n for low, high, n in spans if low <= cut < high)))) for cut in cuts
     ]
     return cuts, lengths
 

@@ -7,12 +7,12 @@ answer into the leaf, so that nobody can later say that another rule applied whe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vault.core.flags import Flag
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The facts of one record that start retention periods. Instants are Unix microseconds, UTC.
 
     Attributes:

@@ -28,10 +28,9 @@ A new key or meaning needs ``v`` 2; readers refuse versions they do not know. Se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -108,8 +107,7 @@ class EventLeaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 Leaf = RecordLeaf | GenesisLeaf | EventLeaf
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A leaf without its place: everything but ``prev`` and ``seq``, spelled out so that linking is one join.
 
     Sealing (slow, parallel) makes drafts; linking (fast, under the head's lock) calls ``at``.
@@ -120,7 +118,12 @@ class Draft:
 
     def at(self, seq: int, prev: bytes) -> bytes:
         """Return the leaf's bytes at position ``seq``, after the leaf whose hash is ``prev`` (32 bytes)."""
-        return b"%b%b%b%d%b" % (self.head, canonical.b64(prev).encode(), self.middle, seq, b',"v":1}')
+        return at(self.head, self.middle, seq, prev)
+
+
+def at(head: bytes, middle: bytes, seq: int, prev: bytes) -> bytes:
+    """Return a draft's bytes in their place; see ``Draft.at``."""
+    return b"%b%b%b%d%b" % (head, canonical.b64_bytes(prev), middle, seq, b',"v":1}')
 
 
 def draft(fields: dict[str, Any]) -> Draft:

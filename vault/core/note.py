@@ -163,8 +163,8 @@ def add_signature(note: str | bytes, name: str, signer: Signer, public_key: byte
         UsageError: as `sign`.
     """
     text, signatures = split_unverified(note)
-    key_id = _key_id(name, public_key)
-    if any((line.name, line.key_id) == (name, key_id) for line in signatures):
+    key = VerifierKey.from_public(name, public_key)
+    if any((line.name, line.key_id) == (key.name, key.key_id) for line in signatures):
         raise _bad_note("this key has signed already")
     if len(signatures) == MAX_SIGNATURES:
         raise _bad_note(f"there are {MAX_SIGNATURES} signatures already")
@@ -277,6 +277,7 @@ def _check_text(text: str) -> None:
 
 
 def is_name(name: str) -> bool:
+    """Whether a signature line can carry this name."""
     try:
         name.encode()
     except UnicodeError:

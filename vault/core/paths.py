@@ -19,9 +19,7 @@ def inclusion_paths(hashes: Iterable[bytes], wanted: Collection[int]) -> tuple[b
     paths: dict[int, list[bytes]] = {}
     stack: list[tuple[int, bytes, list[int]]] = []  # (leaves below, hash, wanted leaves below), largest first
 
-    def join(
-        left: tuple[int, bytes, list[int]], right: tuple[int, bytes, list[int]]
-    ) -> tuple[int, bytes, list[int]]:
+    def join(left: tuple[int, bytes, list[int]], right: tuple[int, bytes, list[int]]) -> tuple[int, bytes, list[int]]:
         for index in left[2]:
             paths[index].append(right[1])
         for index in right[2]:

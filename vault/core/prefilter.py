@@ -22,7 +22,7 @@ from vault.core.detect import payloads
 _DIGITS = b"0123456789"
 _LOWER = bytes(range(0x61, 0x7B))
 _LETTERS = _LOWER + _LOWER.upper()
-_CONTROLS = bytes(b for b in (*range(0x20), 0x7F) if b not in b"\t\n\v\f\r\x1c\x1d\x1e")
+_CONTROLS = bytes(b for b in (*range(0x20), 0x7F) if b not in b"\t\n\r")
 _PARTING = bytes(range(0xE4, 0xEA))
 _CONTINUATION = bytes(range(0x80, 0xC0))
 
@@ -60,7 +60,7 @@ def _shaped(byte: int) -> str:
         return "0"
     if byte in _LETTERS:
         return "a"
-    if byte in b" \t\n\r\v\f\x1c\x1d\x1e-._" or byte >= 0x80:
+    if byte in b" \t\n\r-._" or byte >= 0x80:
         return "-"
     return "(" if byte == 0x28 else "|"
 
@@ -94,7 +94,7 @@ def may_match(data: bytes, *, quotes_part: bool = False) -> bool:
 
 def _any_sign(data: bytes, quotes_part: bool) -> bool:
     if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n")
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     ascii_only = data.isascii()
     if not ascii_only:
         if _UNUSUAL.search(data.decode("utf-8", "surrogatepass")):
@@ -102,16 +102,18 @@ def _any_sign(data: bytes, quotes_part: bool) -> bool:
         data = data.replace(_WIDE_BRACKET, b"(")
     between = _BETWEEN_QUOTES if quotes_part else _BETWEEN
     joined = data.translate(_JOINED, between)
-    if b"!" in joined or b"<" in data or _names_a_value(joined, data, ascii_only):
+    if b"!" in joined or b"<" in data:
         return True
     if _CARD_DIGITS in joined and _CARD_DIGITS in _TOO_LONG.sub(b"x", data).translate(_JOINED, between):
         return True
-    shaped = data.translate(_SHAPED) if ascii_only else data.translate(_SHAPED, _CONTINUATION)
-    return (
-        b"000-00-0000" in shaped
-        or (b"0000000" in shaped and _shapes_an_identity(shaped, data))
-        or (b"(" in shaped and (b"a000000(" in shaped or b"a000000-(" in shaped))
-    )
+    # Texts are also read with their line breaks taken out. JOINED has none; names and shapes need that reading too.
+    unbroken = data.translate(None, b"\n") if b"\n" in data.rstrip(b"\n") else data
+    if _names_a_value(joined, unbroken, ascii_only):
+        return True
+    unshaped = b"" if ascii_only else _CONTINUATION
+    if _shapes_an_identity(data.translate(_SHAPED, unshaped), data, unbroken):
+        return True
+    return unbroken is not data and _shapes_an_identity(unbroken.translate(_SHAPED, unshaped), unbroken, unbroken)
 
 
 def _names_a_value(joined: bytes, data: bytes, ascii_only: bool) -> bool:
@@ -128,11 +130,17 @@ def _names_a_value(joined: bytes, data: bytes, ascii_only: bool) -> bool:
 _VALUE_NAMES = tuple(name.encode() for name in ("安全码", "安全碼", "背面"))
 
 
-def _shapes_an_identity(shaped: bytes, data: bytes) -> bool:
-    """Numbers of Singapore and Hong Kong by their letters, ungrouped ones of the United States by their words."""
+def _shapes_an_identity(shaped: bytes, data: bytes, naming: bytes) -> bool:
+    """The short numbers: Singapore and Hong Kong by their letters, the United States by groups or by a name."""
+    if b"000-00-0000" in shaped:
+        return True
+    if b"(" in shaped and (b"a000000(" in shaped or b"a000000-(" in shaped):
+        return True
+    if b"000000" not in shaped:
+        return False
     if b"a-0000000-a" in shaped or (b"a0000000a" in shaped and _SINGAPORE.search(data)):
         return True
-    lower = data.lower()
+    lower = naming.lower()
     return (b"000000000" in shaped and (b"ssn" in lower or b"security" in lower)) or (
         b"a000000" in shaped and any(name in lower for name in _HONG_KONG_NAMES)
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from vault.core.checkpoint import MAX_SIZE, Checkpoint, open_checkpoint, parse_number
 from vault.core.errors import RefusedInput
@@ -57,8 +58,7 @@ class Proof:
             raise _bad(f"a hash is not {HASH_BYTES} bytes")
         if self.extra == b"":
             raise _bad("extra data is there but empty")
-        text, _ = split_unverified(self.checkpoint)
-        Checkpoint.parse(text)
+        _check_checkpoint(self.checkpoint)
 
     def to_text(self) -> str:
         """The proof file."""
@@ -131,6 +131,12 @@ def verify(proof: Proof, leaf: bytes, keys: Sequence[VerifierKey], origin: str) 
     # 2. The way from the leaf to its root.
     verify_inclusion(proof.index, checkpoint.size, leaf_hash(leaf), proof.path, checkpoint.root)
     return checkpoint
+
+
+@lru_cache(maxsize=4)  # a batch makes a thousand proofs under one checkpoint
+def _check_checkpoint(note: str) -> None:
+    text, _ = split_unverified(note)
+    Checkpoint.parse(text)
 
 
 def _bad(reason: str) -> RefusedInput:

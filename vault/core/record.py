@@ -28,14 +28,10 @@ MAX_ATTACHMENT: Final = 16 * 1024 * 1024
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader reads alike (RFC 8259 section 6)."""
 
-Api = Literal[
-    "payment_intelligence", "risk_compliance", "customer_interaction", "non_ai_bypass", "human_review"
-]
+Api = Literal["payment_intelligence", "risk_compliance", "customer_interaction", "non_ai_bypass", "human_review"]
 Outcome = Literal["accepted", "human_review", "deterministic_rule", "rejected", "failed", "outcome_unknown"]
 Fidelity = Literal["wire", "reconstructed", "truncated", "redacted"]
-RelationKind = Literal[
-    "retry_of", "review_of", "correction_of", "cached_from", "refund_of", "settles", "dates"
-]
+RelationKind = Literal["retry_of", "review_of", "correction_of", "cached_from", "refund_of", "settles", "dates"]
 Direction = Literal["higher_is_better", "lower_is_better"]
 Comparator = Literal[">=", ">", "<=", "<"]
 
@@ -79,8 +75,7 @@ AI_APIS: Final = frozenset({"payment_intelligence", "risk_compliance", "customer
 # Characters that show nothing or reorder what is shown: controls (C0, DEL, C1), soft hyphen, zero-width and
 # bidirectional controls, line and paragraph separators, tags. Two ids that look alike must be alike.
 _UNSEEN = (
-    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f"
+    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
 VISIBLE: Final = rf"\A[^{_UNSEEN}]+\Z"
 WORD: Final = r"\A[a-z][a-z0-9_.-]*\Z"

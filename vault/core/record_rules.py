@@ -153,9 +153,7 @@ def _check_review(record: Record) -> None:
         raise _missing("$.review", "a review names a reviewer or a rule_id")
     if review.reviewer is not None:
         if review.rule_id is not None:
-            raise RefusedInput(
-                "a review names a reviewer or a rule_id, not both", "$.review.rule_id", "not_allowed"
-            )
+            raise RefusedInput("a review names a reviewer or a rule_id, not both", "$.review.rule_id", "not_allowed")
         if review.agreed is None:
             raise _missing("$.review.agreed", "a reviewer's verdict must say whether it agreed")
         return
@@ -168,9 +166,7 @@ def _check_review(record: Record) -> None:
 def _check_relations(record: Record) -> None:
     for index, relation in enumerate(record.relates_to or ()):
         if relation.id == record.id:
-            raise RefusedInput(
-                "a record cannot relate to itself", f"$.relates_to[{index}].id", "self_relation"
-            )
+            raise RefusedInput("a record cannot relate to itself", f"$.relates_to[{index}].id", "self_relation")
 
 
 def _check_scale(confidence: Confidence) -> None:

@@ -253,9 +253,7 @@ def verify_inclusion(index: int, size: int, leaf_hash: bytes, path: Sequence[byt
     inner = (index ^ (size - 1)).bit_length()
     border = (index >> inner).bit_count()
     if len(path) != inner + border:
-        raise Modified(
-            f"the path of leaf {index} in {size} has {len(path)} hashes instead of {inner + border}"
-        )
+        raise Modified(f"the path of leaf {index} in {size} has {len(path)} hashes instead of {inner + border}")
 
     # 3. The path leads to the root.
     node = leaf_hash

@@ -109,13 +109,13 @@ def sealed_stream(ledger_id: UUID, rows: Iterable[tuple[int, bytes]]) -> Iterato
     yield TRAILER
 
 
-def entry_stream(ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]) -> Iterator[bytes]:
-    """Yield the COPY data of ``entry`` for (seq, id tag, stored leaf)."""
+def entry_stream(ledger_id: UUID, rows: Iterable[tuple[int, bytes, bytes]]) -> Iterator[bytes]:
+    """Yield the COPY data of ``entry`` for (seq, id tag or nothing, stored leaf)."""
     ledger = ledger_id.bytes
     fields = len(ENTRY_COLUMNS)
     yield HEADER
     for seq, id_tag, leaf in rows:
-        tag = _NULL if id_tag is None else _bytes(id_tag)
+        tag = _bytes(id_tag) if id_tag else _NULL
         yield _PLACE.pack(fields, 16, ledger, 8, seq) + tag + _LENGTH.pack(len(leaf)) + leaf
     yield TRAILER
 

@@ -165,9 +165,7 @@ class EmbeddedServer:
 
     def _refuse_production(self) -> None:
         if self._production:
-            raise UsageError(
-                "production mode needs DATABASE_URL: the embedded PostgreSQL is not for production"
-            )
+            raise UsageError("production mode needs DATABASE_URL: the embedded PostgreSQL is not for production")
 
     def _answers(self) -> bool:
         """Tell whether this home's server answers; without passwords it is that of a home since removed."""
@@ -227,9 +225,7 @@ class EmbeddedServer:
         orphans_deadline = time.monotonic() + _ORPHANS_TIMEOUT
         while (ping := self._ping()) is not Ping.OK:
             if time.monotonic() > deadline:
-                raise Unavailable(
-                    "PostgreSQL did not answer in time; it may still be recovering: try again later"
-                )
+                raise Unavailable("PostgreSQL did not answer in time; it may still be recovering: try again later")
             if ping is Ping.REJECT:
                 time.sleep(0.05)
                 continue

@@ -78,9 +78,7 @@ def _translate(cause: BaseException | None, error: Exception) -> VaultError:
     if state.startswith(("28", "3D")) or state == "42501":
         return UsageError(f"database: {said}")
     if not state and isinstance(cause, psycopg.OperationalError):
-        return Unavailable(
-            "database: cannot connect, or the connection was lost; check 'reasonvault db status'"
-        )
+        return Unavailable("database: cannot connect, or the connection was lost; check 'reasonvault db status'")
     return Unavailable(f"database: {said} ({state or 'no state'})")
 
 
@@ -109,16 +107,12 @@ def transact(engine: Engine, work: Callable[[Connection], _Result], *, tries: in
                 finally:
                     driver.remove_notice_handler(handler)
                 if notices:
-                    raise UnknownOutcome(
-                        "database: committed with a warning about durability; retry the same records"
-                    )
+                    raise UnknownOutcome("database: committed with a warning about durability; retry the same records")
                 return result
         except (DBAPIError, psycopg.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             if committing and _connection_lost(cause, error):
-                raise UnknownOutcome(
-                    "database: the connection ended during commit; retry the same records"
-                ) from None
+                raise UnknownOutcome("database: the connection ended during commit; retry the same records") from None
             if attempt == tries or not _retryable(cause, error):
                 raise _translate(cause, error) from None
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, keeps no secret

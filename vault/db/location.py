@@ -136,13 +136,9 @@ def make_private(folder: Path, run_as: str | None) -> None:
     account = pwd.getpwnam(run_as) if run_as else None
     owner = account.pw_uid if account else os.geteuid()
     found = folder.lstat()
-    is_fresh = (
-        account is not None and found.st_uid == os.geteuid()
-    )  # just made, or a kill came before the next line
+    is_fresh = account is not None and found.st_uid == os.geteuid()  # just made, or a kill came before the next line
     if not stat.S_ISDIR(found.st_mode) or not (is_fresh or found.st_uid == owner):
-        raise UsageError(
-            f"{folder} is not a folder of the user who runs the database: remove it and try again"
-        )
+        raise UsageError(f"{folder} is not a folder of the user who runs the database: remove it and try again")
     if account and is_fresh:
         os.chown(folder, account.pw_uid, account.pw_gid)
     if stat.S_IMODE(found.st_mode) != 0o700:
@@ -171,9 +167,7 @@ def _require_owner(data: Path, uid: int) -> None:
     except OSError:
         return  # not there yet, or not ours to look at: making or locking the folder tells
     if owner != uid:
-        raise UsageError(
-            f"the database in {data} belongs to {_name_of_user(owner)}: run the command as that user"
-        )
+        raise UsageError(f"the database in {data} belongs to {_name_of_user(owner)}: run the command as that user")
 
 
 def _owner_name(area: Path) -> str | None:

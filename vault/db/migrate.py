@@ -32,9 +32,7 @@ def upgrade(owner_dsn: str) -> str:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError:
-        raise UsageError(
-            "the database was migrated by a newer reasonvault: update this installation"
-        ) from None
+        raise UsageError("the database was migrated by a newer reasonvault: update this installation") from None
     finally:
         engine.dispose()
     return newest()

@@ -127,9 +127,7 @@ class Binaries:
                 extra_groups=[] if account else None,
             )
         except KeyError:
-            raise UsageError(
-                f"the system user {run_as}, who runs the embedded PostgreSQL, does not exist"
-            ) from None
+            raise UsageError(f"the system user {run_as}, who runs the embedded PostgreSQL, does not exist") from None
         except OSError as error:
             raise Unavailable(f"cannot run {program} of the embedded PostgreSQL: {error.strerror}") from error
 

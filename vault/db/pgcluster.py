@@ -97,9 +97,7 @@ def is_complete(place: Location) -> bool:
         _rename_durably(_new(place.passwords), place.passwords)
     has_passwords = place.passwords.exists()
     if has_data and not has_passwords:
-        raise UsageError(
-            f"{place.data} is a database, but its passwords {place.passwords} are gone: restore that file"
-        )
+        raise UsageError(f"{place.data} is a database, but its passwords {place.passwords} are gone: restore that file")
     if has_passwords and not has_data:
         raise Unavailable(f"the database {place.data} is gone: restore it from a backup")
     return has_data

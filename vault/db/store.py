@@ -48,7 +48,9 @@ class SealedRow(NamedTuple):
     tags: tuple[int | None, int | None, int | None] | None
 
 
-_BESIDE = ", ".join(f"s.{name}" for name in SEALED_COLUMNS[2:])
+# A time that Python cannot hold (infinity, BC) was never sealed; read as absent, it stops no verification and passes none.
+_READABLE = "CASE WHEN s.occurred_at BETWEEN '1970-01-01' AND '9999-12-30' THEN s.occurred_at END"
+_BESIDE = ", ".join(_READABLE if name == "occurred_at" else f"s.{name}" for name in SEALED_COLUMNS[2:])
 _NO_FACETS = (None,) * len(FACET_COLUMNS)
 
 
@@ -61,10 +63,7 @@ def create_ledger(connection: Connection, row: LedgerRow, genesis: bytes, first:
 
 def ledgers(connection: Connection) -> list[LedgerRow]:
     """Return all ledgers, by name."""
-    return [
-        LedgerRow(*row)
-        for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))
-    ]
+    return [LedgerRow(*row) for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))]
 
 
 def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
@@ -74,9 +73,7 @@ def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
         Missing: the ledger has no head row.
     """
     columns = (head.c.size, head.c.last_hash, head.c.frontier)
-    found = connection.execute(
-        select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()
-    ).one_or_none()
+    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()).one_or_none()
     if found is None:
         raise Missing("the head row is missing", str(ledger_id))
     return HeadRow(*found)
@@ -106,17 +103,18 @@ def move_head(connection: Connection, ledger_id: UUID, old: HeadRow, new: HeadRo
 
 def find_tags(connection: Connection, ledger_id: UUID, id_tags: Sequence[bytes]) -> dict[bytes, int]:
     """Return the positions of the id tags that the ledger already has."""
-    found = connection.execute(
-        text("SELECT id_tag, seq FROM vault.entry WHERE ledger_id = :ledger AND id_tag = ANY(:tags)"),
-        {"ledger": ledger_id, "tags": list(id_tags)},
+    # Spelled here: the driver's own spelling of a bytea array takes 15 us an element.
+    spelled = '{"\\\\x' + '","\\\\x'.join([tag.hex() for tag in id_tags]) + '"}' if id_tags else "{}"
+    found = _driver(connection).execute(
+        "SELECT id_tag, seq FROM vault.entry WHERE ledger_id = %s AND id_tag = ANY(%s::bytea[])",
+        (ledger_id, spelled),
+        binary=True,
     )
-    return {bytes(row[0]): row[1] for row in found}
+    return {row[0]: row[1] for row in found}
 
 
-def copy_entries(
-    connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes | None, bytes]]
-) -> None:
-    """Bulk-insert (seq, id tag, stored leaf)."""
+def copy_entries(connection: Connection, ledger_id: UUID, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
+    """Bulk-insert (seq, id tag or nothing, stored leaf)."""
     _copy(connection, "entry", ENTRY_COLUMNS, entry_stream(ledger_id, rows))
 
 
@@ -144,9 +142,7 @@ def fetch_entries(connection: Connection, ledger_id: UUID, seqs: Sequence[int]) 
     return map(_audit_row, rows)
 
 
-def stream_leaves(
-    connection: Connection, ledger_id: UUID, first: int, end: int | None
-) -> Iterator[tuple[int, bytes]]:
+def stream_leaves(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[tuple[int, bytes]]:
     """Stream (seq, stored leaf) in order from ``first``, up to but without ``end``."""
     return _stream(
         connection,
@@ -180,17 +176,15 @@ def stream_bare(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
         yield AuditRow(row[0], row[1], row[2], None, False)
 
 
-def stream_entries(
-    connection: Connection, ledger_id: UUID, first: int, end: int | None
-) -> Iterator[AuditRow]:
-    """Stream whole entries in order. A full join, so that neither side can hide a row from the verifier."""
+def stream_entries(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
+    """Stream whole entries in order. A full join without bounds, so that no row can hide from the verifier."""
     rows = _stream(
         connection,
         f"""SELECT coalesce(e.seq, s.seq), e.id_tag, e.leaf, {_BESIDE}
-            FROM (SELECT * FROM vault.entry WHERE ledger_id = %s AND seq >= %s AND seq < %s) e
-            FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s AND seq >= %s AND seq < %s) s
+            FROM (SELECT * FROM vault.entry WHERE ledger_id = %s) e
+            FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s) s
             ON s.seq = e.seq ORDER BY 1""",  # noqa: S608 - column names are constants of this module
-        (ledger_id, first, _end(end)) * 2,
+        (ledger_id, ledger_id),
     )
     return map(_audit_row, rows)
 

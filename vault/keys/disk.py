@@ -110,9 +110,7 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
     """
     beside = path.parent / f".{path.name}.tmp"
     with reaching(path):
-        descriptor = os.open(
-            beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-        )
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
         try:
             os.fchmod(descriptor, FILE_MODE)
             _write_all(descriptor, data)
@@ -127,9 +125,7 @@ def write_file(path: Path, data: bytes, *, sync: bool = True) -> None:
 def write_new_file(path: Path, data: bytes) -> None:
     """Create ``path`` for a person to carry away. A file that is already there is never overwritten."""
     with reaching(path):
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-        )
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
         try:
             _write_all(descriptor, data)
             os.fsync(descriptor)
@@ -202,8 +198,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def _refuse_readable_by_others(path: Path, found: os.stat_result, mode: int) -> None:
     if found.st_mode & _OTHERS:
         raise KeyUnavailable(
-            f"key store: {path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}):"
-            f" chmod {mode:o} {path}"
+            f"key store: {path} is open to other users (mode {stat.S_IMODE(found.st_mode):04o}): chmod {mode:o} {path}"
         )
 
 

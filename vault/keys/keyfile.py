@@ -68,9 +68,7 @@ class KeyDirectory:
     share it. References, states and errors are those of ``vault.keys.provider``.
     """
 
-    def __init__(
-        self, store: RootStore, clock: Callable[[], float], random: RandomBytes, cache_seconds: float
-    ) -> None:
+    def __init__(self, store: RootStore, clock: Callable[[], float], random: RandomBytes, cache_seconds: float) -> None:
         """For the class methods below, which open the store."""
         self._store = store
         self._clock = clock
@@ -300,9 +298,7 @@ class KeyDirectory:
             if not manifest.has_key(ref, purpose):
                 self._store.add_key(manifest, ref, purpose)
             elif self._store.describe(ref).state is KeyState.UNKNOWN:
-                raise KeyGone(
-                    f"the file of key {ref} is missing from the key store: restore it, nobody destroyed it"
-                )
+                raise KeyGone(f"the file of key {ref} is missing from the key store: restore it, nobody destroyed it")
 
     def _cipher(self, ref: KeyRef) -> AESGCM:
         key = self._opened(ref, "wrap")
@@ -321,9 +317,7 @@ class KeyDirectory:
         if hit is not None and self._clock() < hit[1]:
             return hit[0]
         view, secret = self._store.open_key(check_ref(ref), purpose)
-        key: OpenedKey = (
-            AESGCM(secret) if purpose == "wrap" else Ed25519PrivateKey.from_private_bytes(bytes(secret))
-        )
+        key: OpenedKey = AESGCM(secret) if purpose == "wrap" else Ed25519PrivateKey.from_private_bytes(bytes(secret))
         wipe(secret)
         view.opened[ref] = (key, self._clock() + self._cache_seconds)
         return key

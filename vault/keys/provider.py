@@ -42,9 +42,7 @@ class KeyState(Enum):
 
     ENABLED = "enabled"
     DISABLED = "disabled"  # unusable until somebody enables it again
-    PENDING_DESTROY = (
-        "pending_destroy"  # unusable; falls due at ``destroy_at``, until then it can be cancelled
-    )
+    PENDING_DESTROY = "pending_destroy"  # unusable; falls due at ``destroy_at``, until then it can be cancelled
     DESTROYED = "destroyed"  # the provider remembers having destroyed it
     UNKNOWN = "unknown"  # never seen, or lost without a recorded destruction
 
@@ -142,9 +140,7 @@ class Signer(Protocol):
 def check_ref(ref: KeyRef) -> KeyRef:
     """``ref`` itself, or ``UsageError``. References become file names and paths, so nothing else may pass."""
     if not isinstance(ref, str) or _KEY_REF.fullmatch(ref) is None:
-        raise UsageError(
-            "a key reference is 1 to 128 characters of a-z, 0-9, '.', '_', '-', not led by '.', '_', '-'"
-        )
+        raise UsageError("a key reference is 1 to 128 characters of a-z, 0-9, '.', '_', '-', not led by '.', '_', '-'")
     return ref
 
 

@@ -118,8 +118,8 @@ class RootStore:
         """Open by recovery file and put a new passphrase, with a new root, in the place of the lost one.
 
         Raises:
-            KeyUnavailable: the slot is missing: the file was revoked, belongs to another store, or was not
-                finished.
+            UsageError: the file belongs to another store.
+            KeyUnavailable: the slot is missing: the file was revoked, or its export never finished.
         """
         disk.check_directory(path)
         store = cls(path, slots.derive_passphrase_key(passphrase, random(slots.SALT_BYTES), cost), random)
@@ -304,8 +304,7 @@ class RootStore:
             manifest = decode_manifest(unseal(root, place, raw))
             if known is not None and manifest.serial < known.manifest.serial:
                 raise Modified(
-                    "key store: it went back in time,"
-                    f" from commit {known.manifest.serial} to {manifest.serial}"
+                    f"key store: it went back in time, from commit {known.manifest.serial} to {manifest.serial}"
                 )
             self._view = View(mark, place.store, place.generation, manifest, root)
             if known is not None and not same_root:
@@ -316,9 +315,7 @@ class RootStore:
     def _root_by_passphrase(self, place: Place) -> bytearray:
         raw = disk.read_file(self._layout.passphrase_slot(place.generation), _FILE_LIMIT)[0]
         if slots.passphrase_slot_terms(raw)[0] != self._slot_key.salt:
-            raise KeyUnavailable(
-                "the key store's passphrase was changed since this process opened it: start it again"
-            )
+            raise KeyUnavailable("the key store's passphrase was changed since this process opened it: start it again")
         return slots.open_passphrase_slot(self._slot_key, raw, place.store, place.generation)
 
     def _commit(self, manifest: Manifest, place: Place, root: bytearray) -> None:
@@ -339,9 +336,7 @@ class RootStore:
         directory = self._layout.generation(place.generation)
         disk.make_directory(directory)
         files = {
-            PASSPHRASE_SLOT: slots.seal_passphrase_slot(
-                slot_key, root, place.store, place.generation, self._random
-            )
+            PASSPHRASE_SLOT: slots.seal_passphrase_slot(slot_key, root, place.store, place.generation, self._random)
         }
         for recovery in manifest.recoveries:
             files[recovery_slot_name(recovery.public)] = slots.seal_recovery_slot(

@@ -59,14 +59,10 @@ class Place:
 
     def header(self) -> bytes:
         ref = self.ref.encode("ascii")
-        return b"".join(
-            (MAGIC, bytes((VERSION, self.kind)), self.store, self.generation, bytes((len(ref),)), ref)
-        )
+        return b"".join((MAGIC, bytes((VERSION, self.kind)), self.store, self.generation, bytes((len(ref),)), ref))
 
 
-def seal(
-    root: bytes | bytearray, place: Place, secret: bytes | bytearray, random: Callable[[int], bytes]
-) -> bytes:
+def seal(root: bytes | bytearray, place: Place, secret: bytes | bytearray, random: Callable[[int], bytes]) -> bytes:
     """The file's bytes. ``root`` is 32 bytes; ``random`` draws the nonce."""
     header, nonce = place.header(), random(NONCE_BYTES)
     return header + nonce + AESGCM(root).encrypt(nonce, secret, header)

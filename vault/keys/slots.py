@@ -210,9 +210,7 @@ def format_recovery_file(recovery: RecoveryFile) -> bytes:
     name = recovery.custodian
     if not 1 <= len(name) <= 200 or not name.isprintable() or name != name.strip():
         raise UsageError("the custodian's name is one line of 1 to 200 printable characters")
-    lines = (
-        f"{RECOVERY_TITLE}\nstore {recovery.store.hex()}\ncustodian {name}\nsecret {recovery.secret.hex()}\n"
-    )
+    lines = f"{RECOVERY_TITLE}\nstore {recovery.store.hex()}\ncustodian {name}\nsecret {recovery.secret.hex()}\n"
     return f"{lines}check {_check(lines)}\n".encode()
 
 

@@ -27,9 +27,7 @@ def test_a_checkpoint_is_three_lines() -> None:
 
 
 def test_the_published_example_is_read() -> None:
-    vectors = json.loads(
-        (Path(__file__).parents[2] / "vectors" / "signed-notes.json").read_text(encoding="utf-8")
-    )
+    vectors = json.loads((Path(__file__).parents[2] / "vectors" / "signed-notes.json").read_text(encoding="utf-8"))
     text, _ = note.split_unverified(vectors["unverifiable_example_shapes"]["checkpoint"])
     checkpoint = Checkpoint.parse(text)
     assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20852163)

@@ -115,7 +115,7 @@ def made(padded: bytes) -> Sealed:
     bound = envelope.header(CONTEXT, 0)
     label = b"reasonvault/1 encryption\0\0"
     sealed = AESGCM(HKDFExpand(hashes.SHA256(), 32, label).derive(KEY)).encrypt(b"n" * 12, padded, bound)
-    return Sealed(b"\x01\x00" + b"n" * 12 + sealed, b"", envelope.key_commitment(KEY), b"")
+    return Sealed(b"\x01\x00" + b"n" * 12 + sealed, b"", envelope.key_commitment(KEY), b"", b"")
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,9 @@ documents = st.fixed_dictionaries(
 @settings(max_examples=1500, deadline=None)
 @given(documents, st.booleans(), st.sampled_from([None, 1]))
 @example({"prompt": "S123\u200b4567D"}, True, None)
+@example({"prompt": "a\nS1234567D"}, False, None)
+@example({"prompt": "S\n1234\n567\nD"}, False, None)
+@example({"prompt": "cv\nv 123"}, False, 1)
 @example({"prompt": "123\r\n45\n6789"}, False, None)
 def test_the_first_looks_hide_nothing(document: object, escaped: bool, indent: int | None) -> None:
     raw = json.dumps(document, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")

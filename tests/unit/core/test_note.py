@@ -187,9 +187,7 @@ LINE = signed().rpartition("\n\n")[2]
         signed().encode().replace(b"first", b"fir\tst"),
         signed().encode().replace(b"first", b"fir\xffst"),
         (signed() + "trailing garbage\n").encode(),
-        (signed() + "\N{EM DASH} other bm90IDY0\n")
-        .replace("\N{EM DASH} other", "\N{EN DASH} other")
-        .encode(),
+        (signed() + "\N{EM DASH} other bm90IDY0\n").replace("\N{EM DASH} other", "\N{EN DASH} other").encode(),
         (signed() + "\N{EM DASH} other AAAAAA=\n").encode(),
         (signed() + "\N{EM DASH} other AAAAAA==\n").encode(),
         (signed() + "\N{EM DASH} other\n").encode(),
@@ -285,15 +283,15 @@ def test_a_text_that_no_note_can_hold_is_not_signed(text: str) -> None:
         signed(text)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\n", "a\u00a0b", "a\x1fb", "a\x00b"])
+@pytest.mark.parametrize("name", ["", "\ud800", "a b", "a+b", "a\n", "a\u00a0b", "a\x1fb", "a\x00b"])
 def test_a_name_that_no_line_can_hold_does_not_sign(name: str) -> None:
     with pytest.raises(RefusedInput, match="name"):
         signed(name=name)
+    with pytest.raises(RefusedInput, match="name"):
+        note.add_signature(signed(), name, NEW.sign, public(NEW))
 
 
-@pytest.mark.parametrize(
-    "signer", [NEW.sign, lambda _: b"", lambda _: bytes(64), lambda m: OLD.sign(m + b" ")]
-)
+@pytest.mark.parametrize("signer", [NEW.sign, lambda _: b"", lambda _: bytes(64), lambda m: OLD.sign(m + b" ")])
 def test_a_signer_that_does_not_hold_the_key_is_found_before_the_note_leaves(signer: note.Signer) -> None:
     with pytest.raises(UsageError):
         note.sign(TEXT, NAME, signer, public(OLD))

@@ -38,9 +38,7 @@ OTHER = "vault.example/7c1b8a44-98f3-4a53-8a3e-b0c4f3b2a900"
 SEEDS = {who: sha256(b"proof.json " + who.encode()).digest() for who in ("old", "new", "other ledger")}
 SIGNERS = {who: Ed25519PrivateKey.from_private_bytes(seed) for who, seed in SEEDS.items()}
 KEYS = {
-    who: VerifierKey.from_public(
-        OTHER if who == "other ledger" else ORIGIN, key.public_key().public_bytes_raw()
-    )
+    who: VerifierKey.from_public(OTHER if who == "other ledger" else ORIGIN, key.public_key().public_bytes_raw())
     for who, key in SIGNERS.items()
 }
 LEAVES = [b"leaf %d" % number for number in range(1000)]
@@ -219,9 +217,7 @@ def refused_vkeys() -> list[dict[str, str]]:
         "31 bytes": good.public_key[:31],
     }
     refused = [{"name": name, "vkey": vkey_text(1, point)} for name, point in points.items()]
-    refused.append(
-        {"name": "a key id of another key", "vkey": str(good).replace(good.key_id.hex(), "01020304")}
-    )
+    refused.append({"name": "a key id of another key", "vkey": str(good).replace(good.key_id.hex(), "01020304")})
     refused.append({"name": "a witness's key", "vkey": vkey_text(4, good.public_key)})
     return refused
 
@@ -304,9 +300,7 @@ def test_the_receipts_of_a_batch_verify() -> None:
     frontier.extend(HASHES[:333])
     paths = tree.appended_paths(frontier, HASHES[333:400])
     frontier.extend(HASHES[333:400])
-    signed = sign_checkpoint(
-        Checkpoint(ORIGIN, 400, frontier.root()), SIGNERS["old"].sign, KEYS["old"].public_key
-    )
+    signed = sign_checkpoint(Checkpoint(ORIGIN, 400, frontier.root()), SIGNERS["old"].sign, KEYS["old"].public_key)
     for index, path in enumerate(paths, start=333):
         proof.verify(Proof(index, tuple(path), signed), LEAVES[index], [KEYS["old"]], ORIGIN)
 
@@ -343,9 +337,7 @@ def test_the_independent_checker_agrees() -> None:
          '"name": "another leaf",\n   "verdict": "valid"', "another leaf"),
     ],
 )  # fmt: skip
-def test_the_independent_checker_names_a_wrong_case(
-    tmp_path: Path, file: str, old: str, new: str, named: str
-) -> None:
+def test_the_independent_checker_names_a_wrong_case(tmp_path: Path, file: str, old: str, new: str, named: str) -> None:
     copy = tmp_path / file
     shutil.copy(VECTORS / file, copy)
     text = copy.read_text(encoding="utf-8")
@@ -366,7 +358,6 @@ def test_the_independent_checker_refuses_a_file_it_does_not_know(tmp_path: Path)
 
 def check(*files: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(ROOT / "scripts" / "check_vectors.py"), *map(str, files)]
-    # S603: the command is this interpreter on our own script, with paths of this test.
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -85,9 +86,10 @@ def assert_unusable(provider: KeyProvider, ref: KeyRef, wrapped: bytes) -> None:
 
 
 def run_in_child(work: Callable[[], bool]) -> bool:
-    """Whether ``work`` held in a forked child, which ends without running the parent's exits."""
+    """Whether ``work`` held in a forked child, which ends without running the parent's exits, or is ended."""
     child = os.fork()
     if child == 0:
+        signal.alarm(30)
         good = False
         try:
             good = work()

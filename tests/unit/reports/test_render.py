@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import jinja2
 import pikepdf
 import pytest
 
-from reports import render, wording
-from reports.attach import Attachment, Described, describe, write_with_streams
+from reports import layout, wording
+from reports.attach import Attachment, Described, attach, describe, write_with_streams
+from reports.captions import SECTIONS
 from reports.fonts import FontBook
 from reports.model import EvidenceReport, Fault
 from reports.render import RenderedReport, render_evidence
@@ -114,11 +116,7 @@ def test_it_says_pdf_a_3u_and_keeps_to_it(pdf: pikepdf.Pdf) -> None:
 
 
 def test_every_font_is_embedded_as_a_subset_with_its_map_to_unicode(pdf: pikepdf.Pdf) -> None:
-    fonts = [
-        item
-        for item in pdf.objects
-        if isinstance(item, pikepdf.Dictionary) and item.get("/Subtype") == "/Type0"
-    ]
+    fonts = [item for item in pdf.objects if isinstance(item, pikepdf.Dictionary) and item.get("/Subtype") == "/Type0"]
     assert len(fonts) >= 5
     for font in fonts:
         (inside,) = font.DescendantFonts
@@ -137,17 +135,13 @@ def test_it_is_tagged_titled_and_can_be_walked(pdf: pikepdf.Pdf, model: Evidence
         if isinstance(item, pikepdf.Dictionary) and item.get("/Type") == "/StructElem"
     }
     assert {"/H1", "/H2", "/H3", "/P", "/Table", "/TH", "/TD", "/Figure", "/L"} <= kinds
-    figures = [
-        item for item in pdf.objects if isinstance(item, pikepdf.Dictionary) and item.get("/S") == "/Figure"
-    ]
+    figures = [item for item in pdf.objects if isinstance(item, pikepdf.Dictionary) and item.get("/S") == "/Figure"]
     assert len(figures) == 6
     assert all(len(str(figure.Alt)) > 20 for figure in figures)
     with pdf.open_outline() as outline:
         titles = [item.title for item in outline.root]
-    assert titles == ["Contents", *(f"{no}{title}" for no, _, title in render.SECTIONS)]
-    assert (
-        str(pdf.docinfo.Title) == f"Evidence report {model.identification.report_id}, {report_model.LEDGER}"
-    )
+    assert titles == ["Contents", *(f"{no}{title}" for no, _, title in SECTIONS)]
+    assert str(pdf.docinfo.Title) == f"Evidence report {model.identification.report_id}, {report_model.LEDGER}"
     assert str(pdf.docinfo.Author) == "local:li.na"
 
 
@@ -171,9 +165,7 @@ def test_each_attachment_stands_once_and_is_what_the_page_says(
         assert stream.Params.Size == len(content)
         assert hashlib.sha256(content).hexdigest() in printed
     assert pdf.attachments["population.jsonl"].get_file().read_bytes() == (folder / "population").read_bytes()
-    assert (
-        pdf.attachments["checkpoint.txt"].get_file().read_bytes().decode() == model.integrity.checkpoint.note
-    )
+    assert pdf.attachments["checkpoint.txt"].get_file().read_bytes().decode() == model.integrity.checkpoint.note
 
 
 def test_the_file_is_whole_private_and_has_the_digest_it_was_given(report: RenderedReport) -> None:
@@ -217,9 +209,7 @@ def test_layout_warns_of_nothing(report: RenderedReport, complaints: list[str]) 
 
 def test_hostile_text_is_printed_and_does_nothing(tmp_path: Path, model: EvidenceReport) -> None:
     rows = tuple(replace(row, record_id=HOSTILE[:128], model=HOSTILE) for row in model.low_confidence.rows)
-    slices = tuple(
-        replace(row, label=HOSTILE + str(index)) for index, row in enumerate(model.decisions.models)
-    )
+    slices = tuple(replace(row, label=HOSTILE + str(index)) for index, row in enumerate(model.decisions.models))
     hostile = replace(
         model,
         identification=replace(
@@ -227,6 +217,7 @@ def test_hostile_text_is_printed_and_does_nothing(tmp_path: Path, model: Evidenc
             ledger=HOSTILE,
             purpose="W" * 1_000_000,
             tenant=HOSTILE,
+            region=HOSTILE,
             made_by="local:" + HOSTILE,
         ),
         decisions=replace(model.decisions, models=slices),
@@ -241,6 +232,8 @@ def test_hostile_text_is_printed_and_does_nothing(tmp_path: Path, model: Evidenc
     assert "{{ 7*7 }}" in printed
     assert "\\u{202E}gnp.exe\\u{2066}\\u{0000}\\u{001B}[31m" in printed
     assert "\u202e" not in printed
+    before = HOSTILE[: HOSTILE.index("\u202e")]
+    assert f"; region {before}\\u{{202E}}gnp.exe" in printed, "no filter in the template: escaped all the same"
     assert "(1,000,000 characters)" in printed
     assert made.pages <= 16
 
@@ -288,9 +281,7 @@ def test_faults_reach_page_one(tmp_path: Path, model: EvidenceReport) -> None:
         integrity=replace(
             model.integrity,
             verdicts={"OK": 398, "MODIFIED": 2, "FORKED": 1},
-            faults=tuple(
-                Fault("MODIFIED", seq, "the envelope differs from its digest") for seq in range(500)
-            ),
+            faults=tuple(Fault("MODIFIED", seq, "the envelope differs from its digest") for seq in range(500)),
         ),
         population=replace(model.population, tree_size=999),
     )
@@ -316,16 +307,15 @@ def test_no_two_attachments_of_one_name(tmp_path: Path, model: EvidenceReport) -
 def test_a_failed_report_leaves_the_old_one(tmp_path: Path, model: EvidenceReport) -> None:
     (tmp_path / "report.pdf").write_text("the old one")
     with pytest.raises(UsageError, match=r"cannot read population.jsonl"):
-        render_evidence(
-            model, tmp_path / "report.pdf", population=tmp_path / "absent", findings=tmp_path / "absent"
-        )
+        render_evidence(model, tmp_path / "report.pdf", population=tmp_path / "absent", findings=tmp_path / "absent")
     assert (tmp_path / "report.pdf").read_text() == "the old one"
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="cannot write the report"):
-        render_evidence(
-            model, tmp_path / "nowhere" / "r.pdf", population=tmp_path / "file", findings=tmp_path / "file"
-        )
-    assert sorted(os.listdir(tmp_path)) == ["file", "report.pdf"]
+        render_evidence(model, tmp_path / "nowhere" / "r.pdf", population=tmp_path / "file", findings=tmp_path / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Unavailable, match="cannot write the report"):
+        render_evidence(model, tmp_path / "folder", population=tmp_path / "file", findings=tmp_path / "file")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "report.pdf"]
 
 
 def test_an_attachment_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
@@ -359,7 +349,7 @@ def _with_placeholder(file: Described) -> bytes:
     out = io.BytesIO()
     with pikepdf.new() as pdf:
         pdf.add_blank_page()
-        render.attach(pdf, [file], report_model.START)
+        attach(pdf, [file], report_model.START)
         pdf.save(out, object_stream_mode=pikepdf.ObjectStreamMode.disable)
     return out.getvalue()
 
@@ -367,9 +357,7 @@ def _with_placeholder(file: Described) -> bytes:
 def test_a_url_that_is_not_ours_stops_the_report(model: EvidenceReport) -> None:
     for url in ("http://127.0.0.1:9/", "file:///etc/passwd", "data:text/plain,x", "report:font/../x"):
         with pytest.raises(VaultError, match="asks for something"):
-            render._to_pdf(
-                f'<html lang="en"><title>x</title><img alt="x" src="{url}">', "", render._Served({}), model
-            )
+            layout.to_pdf(f'<html lang="en"><title>x</title><img alt="x" src="{url}">', "", layout.Served({}), model)
 
 
 @pytest.mark.parametrize(
@@ -386,9 +374,9 @@ def test_a_url_that_is_not_ours_stops_the_report(model: EvidenceReport) -> None:
 )
 def test_a_broken_template_is_named_with_its_line(template: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "broken.j2").write_text(template)
-    environment = render._environment(wording.Wording(FontBook()))
-    environment.loader = render.jinja2.FileSystemLoader(tmp_path)
-    with pytest.raises(VaultError) as caught, render._template_errors():
+    environment = layout.environment(wording.Wording(FontBook()))
+    environment.loader = jinja2.FileSystemLoader(tmp_path)
+    with pytest.raises(VaultError) as caught, layout.template_errors():
         environment.get_template("broken.j2").render()
     assert str(caught.value) == says
     assert "\n" not in str(caught.value)

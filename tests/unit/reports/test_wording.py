@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import wording
+from reports.figures import Money
 from reports.fonts import BASE, FontBook, coverage
-from reports.model import Money
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,7 @@ def words() -> wording.Wording:
         ("x" + "\u0301" * 4, "x\u0301\u0301\\u{0301}\\u{0301}"),
     ],
 )
-def test_what_cannot_be_shown_is_shown_as_its_code_point(
-    words: wording.Wording, given: str, printed: str
-) -> None:
+def test_what_cannot_be_shown_is_shown_as_its_code_point(words: wording.Wording, given: str, printed: str) -> None:
     assert words.plain(given) == printed
 
 
@@ -90,10 +88,7 @@ def test_completeness_is_rounded_down() -> None:
 
 
 def test_numbers_keep_their_digits() -> None:
-    assert (
-        wording.money(Money(Decimal("123456789012345678.000001"), "CNY"))
-        == "CNY 123,456,789,012,345,678.000001"
-    )
+    assert wording.money(Money(Decimal("123456789012345678.000001"), "CNY")) == "CNY 123,456,789,012,345,678.000001"
     assert wording.decimal(Decimal("1E+3")) == "1,000"
     assert wording.score(0.74999) == "0.7499"
     assert [wording.score(i / 10_000) for i in range(10_001)] == [f"{i / 10_000:.4f}" for i in range(10_001)]

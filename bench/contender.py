@@ -1,0 +1,115 @@
+"""Contenders, each in a process of its own: what is told to it, and what it answers.
+
+    python -m bench.contender < TASK.json > ANSWER.json
+
+The task goes in and the answer comes out as JSON, so that nothing of one contender (memory, caches, open connections)
+is there when the next one runs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from bench.measure import Peak, PeakMemory, Reading, Stopwatch
+
+BATCH = 1000
+"""Records a transaction: that of the vault's intake, and so of everybody who commits in batches."""
+
+_CONTENDERS = {
+    "plain_copy": "bench.plain_copy:run",
+    "trigger_chain": "bench.trigger_chain:run",
+    "event_sourcing": "bench.event_sourcing:run",
+    "ingest": "bench.ours:ingest",
+    "verify": "bench.ours:verify",
+}
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run is asked to do.
+
+    Attributes:
+        contender: a key of the table above.
+        dsn: the run's own database; its login may create what it likes there.
+        admin_dsn: a login that may CHECKPOINT.
+        server_pid: the server's first process, None where it runs elsewhere.
+        records: a file of JSON lines.
+        one_transaction: commit once instead of after every batch (plain COPY only).
+        digest: how the trigger chain hashes.
+        home: the vault's home (ours only).
+        processes: sealing processes (ours only).
+        depth: how far to verify (ours only).
+    """
+
+    contender: str
+    dsn: str
+    admin_dsn: str
+    server_pid: int | None
+    records: Path
+    one_transaction: bool = False
+    digest: str = "pgcrypto"
+    home: Path = Path()
+    processes: int = 2
+    depth: str = "envelopes"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of it: a reading, or why there is none. Memory is added by whoever watched from outside."""
+
+    reading: Reading | None
+    not_run: str = ""
+    memory: Peak | None = None
+
+
+class NotRun(Exception):
+    """The contender cannot run here; the text says what is missing."""
+
+
+Contender = Callable[[Task, Stopwatch], int]
+"""Prepare; do the work inside the stopwatch's ``with`` block; return how many records or entries that were."""
+
+
+class Failed(Exception):
+    """A contender's process ended without an answer; it told why on standard error."""
+
+
+def run(task: Task) -> Answer:
+    """Run a task in a fresh process and wait for its answer.
+
+    Raises:
+        Failed: the process ended without one.
+    """
+    command = [sys.executable, "-m", "bench.contender"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        with PeakMemory(process.pid) as memory:
+            said, _ = process.communicate(msgspec.json.encode(task, enc_hook=str))
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode != 0:
+        raise Failed(f"{task.contender} ended with exit code {process.returncode}")
+    return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), memory=memory.peak())
+
+
+def main() -> None:
+    """Read a task from standard input, do it, write the answer to standard output."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task, dec_hook=lambda _kind, text: Path(text))
+    module, _, function = _CONTENDERS[task.contender].partition(":")
+    contender = cast(Contender, getattr(import_module(module), function))
+    clock = Stopwatch(task.admin_dsn, task.server_pid)
+    try:
+        answer = Answer(clock.reading(contender(task, clock)))
+    except NotRun as reason:
+        answer = Answer(None, str(reason))
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+
+
+if __name__ == "__main__":
+    main()

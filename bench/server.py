@@ -1,0 +1,76 @@
+"""The one server that all contenders of a run use: an embedded one of the run's own, or the one DATABASE_URL names.
+
+That one must be disposable, with a superuser's URL: each contender gets a database of its own, made before it and
+dropped after it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from vault.db.embedded import EmbeddedServer
+
+SETTINGS = (
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "data_checksums",
+    "wal_level",
+    "wal_compression",
+    "max_wal_size",
+    "shared_buffers",
+    "default_toast_compression",
+)
+"""What decides how fast and how durable a server is; printed with the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. ``pid`` is its first process, None where it is not ours to look at."""
+
+    admin_dsn: str
+    pid: int | None
+
+    def settings(self) -> dict[str, str]:
+        """Return SETTINGS as they are."""
+        with psycopg.connect(self.admin_dsn) as connection:
+            rows = connection.execute("SELECT name, setting, unit FROM pg_settings WHERE name = ANY(%s)", [list(SETTINGS)])
+            found = {name: f"{value} x {unit}" if unit else value for name, value, unit in rows}
+        return {name: found[name] for name in SETTINGS}
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """Yield the connection string of a new database, dropped in the end with whoever is still connected."""
+        named = Identifier(f"reasonvault_bench_{name}")
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(named))
+            connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(named))
+        try:
+            yield make_conninfo(self.admin_dsn, dbname=f"reasonvault_bench_{name}")
+        finally:
+            with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+                connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(named))
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """Yield the server; an embedded one lives below ``folder`` and is discarded in the end."""
+    url = os.environ.get("DATABASE_URL")
+    if url:
+        yield Server(url, None)
+        return
+    embedded = EmbeddedServer(folder / "server")
+    try:
+        embedded.ensure_running()
+        yield Server(embedded.dsn("superuser", "postgres"), embedded.status().pid)
+    finally:
+        embedded.discard()

@@ -1,0 +1,135 @@
+"""The table: results as Markdown, with the machine and the day they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bench.measure import Peak, Reading, Spread, spread
+from bench.results import Goal, Growth, Line, Results
+
+_HOW = """\
+Every contender runs in a process of its own and a database of its own, on the same server with the same settings,
+every commit durable; rounds are interleaved, each run starts after a CHECKPOINT, and every cell is the median with the
+lowest and the highest in brackets. Ratios are taken round by round, between neighbours in time. Bytes are those of all
+tables with indexes and TOAST after VACUUM. The vault's rate includes reading, parsing, the guard, retention, sealing,
+chaining, commit and signed checkpoint; receipts are not written. Memory is the sum of the peaks of all processes on the
+client's side, pages they share counted in each. Plain COPY does one thing only: one jsonb column, no key, no index."""
+
+
+def spell(found: Results) -> str:
+    """Return the whole document."""
+    return "\n\n".join(
+        [
+            "# Benchmarks",
+            "Written by `scripts/bench --write`; run it again on your own machine.",
+            _facts(found),
+            "## Taking records in",
+            _contenders(found),
+            "## Verifying, one process",
+            _verification(found),
+            "## Goals",
+            _goals(found.goals()),
+            *(["## Memory and rate by size", _growth(found.growth)] if found.growth else []),
+            "## How it is measured",
+            _HOW,
+        ]
+    )
+
+
+def _facts(found: Results) -> str:
+    facts = {
+        "Day": found.day.isoformat(),
+        "Machine": ", ".join(f"{name} {value}" for name, value in found.machine.items()),
+        "PostgreSQL": ", ".join(f"{name} {value}" for name, value in found.settings.items()),
+        "Records": f"{found.records}; {found.mean_bytes:,.0f} bytes each on average",
+        "Rounds": str(found.rounds),
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _contenders(found: Results) -> str:
+    titles = ["", "records/s", "x plain COPY", "bytes a record", "client us", "server us", "log bytes", "memory MB"]
+    rows = []
+    for line in found.contenders:
+        if line.not_run:
+            rows.append([line.name, f"not run: {line.not_run}"] + [""] * 6)
+            continue
+        rows.append(
+            [
+                line.name,
+                _spread(spread(line.rates), ",.0f"),
+                _spread(found.against_plain(line), ".2f"),
+                f"{spread(line.sizes).median:,.0f}",
+                *_costs(line.readings),
+                _megabytes(line.peaks),
+            ]
+        )
+    return _markdown(titles, rows)
+
+
+def _verification(found: Results) -> str:
+    titles = ["", "entries/s", "client us", "server us", "memory MB"]
+    rows = []
+    for line in (found.verify, found.open):
+        client, server, _ = _costs(line.readings)
+        rows.append([line.name, _spread(spread(line.rates), ",.0f"), client, server, _megabytes(line.peaks)])
+    return _markdown(titles, rows)
+
+
+def _goals(goals: Sequence[Goal]) -> str:
+    titles = ["", "found", "must", "aim", ""]
+    rows = []
+    for goal in goals:
+        form = ",.0f" if goal.must >= 100 else ".2f"
+        sign = "<=" if goal.most else ">="
+        verdict = "pass" if goal.reached else f"short by {goal.short_by:.0%}"
+        rows.append(
+            [
+                goal.what,
+                _spread(goal.found, form),
+                f"{sign} {goal.must:{form}}",
+                f"{sign} {goal.aim:{form}}",
+                verdict,
+            ]
+        )
+    return _markdown(titles, rows)
+
+
+def _growth(sizes: Sequence[Growth]) -> str:
+    titles = ["records", "ingest/s", "parent MB", "largest worker MB", "verify/s", "verifier MB"]
+    rows = []
+    for size in sizes:
+        ingest, verify = size.ingest_peak, size.verify_peak
+        rows.append(
+            [
+                f"{size.count:,}",
+                f"{size.ingest.rate:,.0f}",
+                f"{ingest.parent / 1e6:,.0f}" if ingest else "-",
+                f"{ingest.largest_child / 1e6:,.0f}" if ingest else "-",
+                f"{size.verify.rate:,.0f}",
+                f"{verify.parent / 1e6:,.0f}" if verify else "-",
+            ]
+        )
+    return _markdown(titles, rows)
+
+
+def _costs(readings: Sequence[Reading]) -> list[str]:
+    """Return processor microseconds a record of client and server, and bytes of the log ahead."""
+    client = spread([one.client_cpu / one.records for one in readings]).median
+    server = [one.server_cpu / one.records for one in readings if one.server_cpu is not None]
+    log = spread([one.wal_bytes / one.records for one in readings]).median
+    return [f"{client * 1e6:,.0f}", f"{spread(server).median * 1e6:,.0f}" if server else "-", f"{log:,.0f}"]
+
+
+def _megabytes(peaks: Sequence[Peak]) -> str:
+    return f"{max(peak.total for peak in peaks) / 1e6:,.0f}" if peaks else "-"
+
+
+def _spread(found: Spread, form: str) -> str:
+    middle, low, high = (f"{value:{form}}" for value in found)
+    return middle if low == high else f"{middle} ({low}..{high})"
+
+
+def _markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
