@@ -74,8 +74,7 @@ def _stack(faces: Sequence[Face]) -> Markup:
 
 
 def environment(words: wording.Wording) -> jinja2.Environment:
-    """Every expression that yields a plain string passes `wording.Wording.text`: forgetting a filter is
-    harmless."""
+    """Every expression that yields a plain string passes `wording.Wording.text`: forgetting a filter is harmless."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", _TEMPLATES),
         autoescape=True,
@@ -114,8 +113,9 @@ def _charts(model: EvidenceReport, fonts: FontBook, words: wording.Wording) -> d
         drawn["volume"] = charts.volume(decisions.volume)
         drawn["outcomes"] = charts.outcomes(decisions.outcomes)
         height = max(len(decisions.models), len(decisions.jurisdictions))
-        drawn["models"] = charts.slices(decisions.models, height)
         drawn["jurisdictions"] = charts.slices(decisions.jurisdictions, height)
+        if decisions.models:
+            drawn["models"] = charts.slices(decisions.models, height)
     if decisions.confidence.scored:
         drawn["confidence"] = charts.confidence(decisions.confidence)
     if decisions.latency.measured:
@@ -139,6 +139,11 @@ class Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints
 
 
 def to_pdf(html: str, css: str, fetcher: Served, model: EvidenceReport) -> tuple[bytes, int]:
+    """Tagged PDF/A-3u; the same bytes for the same input.
+
+    Raises:
+        VaultError: the page asks for a URL that is not served.
+    """
     fonts = FontConfiguration()
     identifier = hashlib.sha256(model.identification.report_id.encode()).digest()[:16]
     try:

@@ -17,6 +17,7 @@ from vault.core.errors import KeyGone, KeyUnavailable, Modified, UsageError
 from vault.keys import disk
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.provider import KeyState
+from vault.keys.sealedfile import FileKind, unseal
 from vault.keys.slots import Argon2Cost
 
 CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
@@ -236,6 +237,21 @@ def test_destruction_makes_a_new_root_and_leaves_nothing_of_the_old(keys: KeyDir
     disk.write_file(generation(path) / "passphrase.slot", before["passphrase.slot"])
     with pytest.raises(Modified):
         reopen(path)
+
+
+def test_the_old_root_is_wiped_and_opens_nothing_of_the_new_generation(keys: KeyDirectory) -> None:
+    for ref in ("doomed", "survivor"):
+        keys.create_key(ref)
+    before = keys._store.fresh()
+    old_root = bytes(before.root)
+    destroy(keys, "doomed")
+    after = keys._store.fresh()
+    raw = (generation(keys._store._layout.path) / "survivor.key").read_bytes()
+    place = after.place(FileKind.WRAPPING_KEY, "survivor")
+    assert len(unseal(after.root, place, raw)) == 32
+    with pytest.raises(Modified):
+        unseal(old_root, place, raw)
+    assert before.root == bytes(32)
 
 
 def test_an_old_copy_of_everything_does_revive_a_key_and_an_open_store_notices(

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
+import msgspec
 import pikepdf
 import pytest
 
@@ -273,6 +274,17 @@ def test_a_test_that_was_not_made_is_not_called_none(tmp_path: Path) -> None:
         assert opened.attachments["notes.csv"].get_file().read_bytes() == b"a,b\n1,2\n"
     assert printed.count("records were not opened for this report") == 2
     assert "The count is an upper bound." in printed
+
+
+def test_a_period_of_bypasses_has_no_model_score_or_latency(tmp_path: Path) -> None:
+    count = PopulationCount(zone=ZoneInfo("UTC"), opened=True)
+    (row,) = report_model.rows(1)
+    count.add(msgspec.structs.replace(row, api="non_ai_bypass", model=None, score=None, ai_ms=None, flags=0))
+    made = make(tmp_path, report_model.evidence(count))
+    with pikepdf.open(made.path) as opened:
+        printed = text_of(opened)
+    for words in ("No record names a model.", "No record of the period has a usable score.", "carries a latency."):
+        assert words in printed
 
 
 def test_faults_reach_page_one(tmp_path: Path, model: EvidenceReport) -> None:
