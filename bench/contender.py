@@ -1,9 +1,7 @@
-"""Contenders, each in a process of its own: what is told to it, and what it answers.
+"""Contenders: what each is told, what it answers, and the process of its own that it runs in (``bench.child``).
 
-    python -m bench.contender < TASK.json > ANSWER.json
-
-The task goes in and the answer comes out as JSON, so that nothing of one contender (memory, caches, open connections)
-is there when the next one runs.
+Task and answer go by pipe as JSON, so that nothing of one contender (memory, caches, open connections) is there when the
+next one runs.
 """
 
 from __future__ import annotations
@@ -11,9 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import msgspec
 
@@ -22,20 +18,11 @@ from bench.measure import Peak, PeakMemory, Reading, Stopwatch
 BATCH = 1000
 """Records a transaction: that of the vault's intake, and so of everybody who commits in batches."""
 
-_CONTENDERS = {
-    "plain_copy": "bench.plain_copy:run",
-    "trigger_chain": "bench.trigger_chain:run",
-    "event_sourcing": "bench.event_sourcing:run",
-    "ingest": "bench.ours:ingest",
-    "verify": "bench.ours:verify",
-}
-
-
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is asked to do.
 
     Attributes:
-        contender: a key of the table above.
+        contender: which, by its name in ``bench.child``.
         dsn: the run's own database; its login may create what it likes there.
         admin_dsn: a login that may CHECKPOINT.
         server_pid: the server's first process, None where it runs elsewhere.
@@ -85,7 +72,7 @@ def run(task: Task) -> Answer:
     Raises:
         Failed: the process ended without one.
     """
-    command = [sys.executable, "-m", "bench.contender"]
+    command = [sys.executable, "-m", "bench.child"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         with PeakMemory(process.pid) as memory:
@@ -96,20 +83,3 @@ def run(task: Task) -> Answer:
     if process.returncode != 0:
         raise Failed(f"{task.contender} ended with exit code {process.returncode}")
     return msgspec.structs.replace(msgspec.json.decode(said, type=Answer), memory=memory.peak())
-
-
-def main() -> None:
-    """Read a task from standard input, do it, write the answer to standard output."""
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task, dec_hook=lambda _kind, text: Path(text))
-    module, _, function = _CONTENDERS[task.contender].partition(":")
-    contender = cast(Contender, getattr(import_module(module), function))
-    clock = Stopwatch(task.admin_dsn, task.server_pid)
-    try:
-        answer = Answer(clock.reading(contender(task, clock)))
-    except NotRun as reason:
-        answer = Answer(None, str(reason))
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
-
-
-if __name__ == "__main__":
-    main()

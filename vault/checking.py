@@ -52,7 +52,6 @@ class Checker:
         self._whole = True  # no gap so far, so the tree can be computed
         self._next = 0
         self._last_hash = b""
-        self._last_unlinked = False
         self._root_matches = report.size == 0
         self._genesis: tuple[GenesisLeaf, bytes] | None = None
 

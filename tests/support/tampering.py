@@ -74,6 +74,11 @@ class Crime:
         with self.site.tampering() as connection:
             assert connection.execute(cast(LiteralString, statement), parameters).rowcount > 0
 
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with psycopg.connect(self.site.database.superuser_dsn) as connection:
+            return connection.execute(cast(LiteralString, statement), parameters).fetchall()
+
     def edit(self, table: str, name: str, seq: int, assignment: str, *parameters: object) -> None:
         """Run ``UPDATE ... SET assignment`` on one entry's row."""
         self.sql(
