@@ -100,14 +100,18 @@ class Checkpoints:
         except OSError:
             raise Unavailable(f"cannot read the checkpoint of ledger {ledger}: check the home directory") from None
 
-    def require_consistent(self, ledger: UUID, head: HeadRow) -> Frontier:
+    def require_consistent(self, ledger: UUID, head: HeadRow, earlier: Checkpoint | None = None) -> Frontier:
         """Compare the database's head with what was signed or announced, and return its frontier.
+
+        Args:
+            earlier: the checkpoint as it was read before the head was, where the caller does not hold the head's lock and
+                appends may go on; None reads it now.
 
         Raises:
             Forked: it is behind, different, or further than anything this vault was about to write.
         """
         place = str(ledger)
-        checkpoint = self.read(ledger)
+        checkpoint = earlier or self.read(ledger)
         if checkpoint is None:
             raise Forked("the checkpoint outside the database is missing: appends stop", place)
         try:
@@ -121,7 +125,10 @@ class Checkpoints:
         # The announcement also vouches for what no checkpoint holds: the hash that the next leaf will carry.
         announced = [known for known in self.pending(ledger) if known.size == head.size]
         if head not in announced and (announced or head.size > checkpoint.size):
-            raise Forked("the database has a head that this vault did not write", place, checkpoint.size)
+            passed = self.read(ledger) if earlier else None
+            # An announcement is dropped once a checkpoint beyond it stands: the head was overtaken while we looked.
+            if announced or passed is None or passed.size <= head.size:
+                raise Forked("the database has a head that this vault did not write", place, checkpoint.size)
         return frontier
 
     def announce(self, ledger: UUID, head: HeadRow) -> None:

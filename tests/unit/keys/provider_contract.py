@@ -34,9 +34,7 @@ EARLY = DUE - timedelta(microseconds=1)
 SECRET = bytes(range(32))
 CONTEXT = b"contract/1"
 BAD_REFS = ["", ".", "..", "../x", "a/b", "/a", "A", "aB", "-a", ".a", "a b", "a\n", "a\0", "\xe4", "a" * 129]
-PROPERTY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Provider(KeyProvider, Signer, Protocol):
@@ -332,16 +330,13 @@ class ProviderContract:
         assert_unusable(one, ref, wrapped)
         assert one.describe(ref).state is KeyState.DESTROYED
 
-    @pytest.mark.filterwarnings(
-        "ignore:.*fork.*:DeprecationWarning"
-    )  # 3.12 warns of threads; the child ends at once
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # 3.12 warns of threads; the child ends at once
     def test_a_forked_worker_opens_with_what_it_inherited(self, provider: Provider) -> None:
         ref, late = enabled_key(provider), enabled_key(provider)
         wrapped, unopened = provider.wrap(ref, SECRET, CONTEXT), provider.wrap(late, SECRET, b"late")
         assert run_in_child(
             lambda: (
-                provider.unwrap(ref, wrapped, CONTEXT) == SECRET
-                and provider.unwrap(late, unopened, b"late") == SECRET
+                provider.unwrap(ref, wrapped, CONTEXT) == SECRET and provider.unwrap(late, unopened, b"late") == SECRET
             )
         )
         assert provider.unwrap(ref, wrapped, CONTEXT) == SECRET

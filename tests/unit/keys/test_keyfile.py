@@ -96,9 +96,7 @@ def test_directories_are_0700_and_files_0600(keys: KeyDirectory, path: Path) -> 
 
 @pytest.mark.parametrize("name", ["manifest", "generation-*/passphrase.slot", "generation-*/a.key"])
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_file_open_to_others_is_refused_with_the_repair(
-    keys: KeyDirectory, path: Path, name: str, mode: int
-) -> None:
+def test_a_file_open_to_others_is_refused_with_the_repair(keys: KeyDirectory, path: Path, name: str, mode: int) -> None:
     keys.create_key("a")
     (file,) = path.glob(name)
     file.chmod(mode)
@@ -285,9 +283,7 @@ def test_opened_keys_outlast_an_outage_until_their_time_limit(
     assert keys.unwrap("a", wrapped, b"c") == SECRET
 
 
-def test_a_missing_manifest_does_not_lift_the_time_limit(
-    keys: KeyDirectory, path: Path, clock: Clock
-) -> None:
+def test_a_missing_manifest_does_not_lift_the_time_limit(keys: KeyDirectory, path: Path, clock: Clock) -> None:
     keys.create_key("a")
     wrapped = keys.wrap("a", SECRET, b"c")
     (path / "manifest").unlink()

@@ -95,9 +95,7 @@ def test_a_recovery_file_opens_the_store_and_sets_a_new_passphrase(
     destroy(keys, "b")  # the slot follows to the new root without the file
     (tmp_path / "recovery").chmod(0o644)  # a stick's file system may know no modes
     for passphrase in (b"second", b"third"):
-        opened = KeyDirectory.open_with_recovery(
-            path, tmp_path / "recovery", passphrase, clock=Clock(), cost=CHEAP
-        )
+        opened = KeyDirectory.open_with_recovery(path, tmp_path / "recovery", passphrase, clock=Clock(), cost=CHEAP)
         assert opened.unwrap("a", wrapped, b"c") == SECRET
         assert reopen(path, passphrase).unwrap("a", wrapped, b"c") == SECRET
     for old in (PASSPHRASE, b"second"):
@@ -118,9 +116,7 @@ def test_a_recovery_file_is_never_overwritten_and_needs_a_printable_custodian(
     assert keys.custodians == ()
 
 
-def test_a_revoked_or_foreign_recovery_file_opens_nothing(
-    keys: KeyDirectory, path: Path, tmp_path: Path
-) -> None:
+def test_a_revoked_or_foreign_recovery_file_opens_nothing(keys: KeyDirectory, path: Path, tmp_path: Path) -> None:
     file, foreign = io.BytesIO(), io.BytesIO()
     keys.export_recovery(file, "Custodian")
     with KeyDirectory.create(tmp_path / "other", PASSPHRASE, clock=Clock(), cost=CHEAP) as other:
@@ -135,9 +131,7 @@ def test_a_revoked_or_foreign_recovery_file_opens_nothing(
             KeyDirectory.open_with_recovery(path, content, b"new", clock=Clock(), cost=CHEAP)
 
 
-def test_a_planted_recovery_slot_is_not_given_the_next_root(
-    keys: KeyDirectory, path: Path, tmp_path: Path
-) -> None:
+def test_a_planted_recovery_slot_is_not_given_the_next_root(keys: KeyDirectory, path: Path, tmp_path: Path) -> None:
     planted = io.BytesIO()
     with KeyDirectory.create(tmp_path / "mine", PASSPHRASE, clock=Clock(), cost=CHEAP) as mine:
         mine.export_recovery(planted, "Intruder")

@@ -168,9 +168,7 @@ def test_a_broken_destruction_loses_no_survivor_and_claims_nothing_early(
         with pytest.raises(KeyGone):
             keys.unwrap("doomed", store.doomed, b"c")
         store.assert_survivors(store.open())
-        recovered = KeyDirectory.open_with_recovery(
-            store.path, store.recovery, b"new", clock=lambda: 0.0, cost=CHEAP
-        )
+        recovered = KeyDirectory.open_with_recovery(store.path, store.recovery, b"new", clock=lambda: 0.0, cost=CHEAP)
         store.assert_survivors(recovered)
     assert KeyState.PENDING_DESTROY in seen
 
@@ -197,9 +195,7 @@ def test_a_destruction_broken_before_its_commit_point_can_be_cancelled(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_broken_creation_of_a_key_can_be_repeated(
-    store: Store, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+def test_a_broken_creation_of_a_key_can_be_repeated(store: Store, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     for broken in break_each_step(monkeypatch, way, store.fresh, lambda keys: keys.create_key("new")):
         keys = store.open() if way.startswith("killed") else broken
         assert keys.describe("new").state in (KeyState.UNKNOWN, KeyState.ENABLED)
@@ -214,9 +210,7 @@ def test_a_broken_change_of_passphrase_leaves_the_old_or_the_new_one(
     store: Store, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     opened_by: set[bytes] = set()
-    for _ in break_each_step(
-        monkeypatch, way, store.fresh, lambda keys: keys.change_passphrase(b"new", CHEAP)
-    ):
+    for _ in break_each_step(monkeypatch, way, store.fresh, lambda keys: keys.change_passphrase(b"new", CHEAP)):
         works = []
         for passphrase in (PASSPHRASE, b"new"):
             try:
@@ -252,9 +246,7 @@ def test_a_broken_export_lists_no_custodian_whose_file_does_not_work(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_broken_first_start_can_be_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+def test_a_broken_first_start_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     path = tmp_path / "keys"
     for step in count():
         shutil.rmtree(path, ignore_errors=True)

@@ -26,9 +26,7 @@ LEDGER, OTHER = UUID(int=1), UUID(int=2)
 TENANT = tenant_ref(UUID(int=3))
 KEY, COMMITMENT = bytes(range(32)), bytes(range(32, 64))
 NOW = datetime(2029, 2, 1, tzinfo=UTC)
-PROPERTY = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PROPERTY = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Clock:
@@ -112,9 +110,7 @@ def test_no_byte_of_a_wrapped_record_key_can_change(ring: Ring, epoch: EpochRow,
 def test_a_wrapped_record_key_has_the_layout_it_documents(clock: Clock, provider: CountingProvider) -> None:
     ring = Ring(provider, clock=clock, random=lambda length: b"\x05" * length)
     epoch = ring.new_epoch(ring.new_group(LEDGER, "open.0"), "w", "2026-03-14")
-    associated = (
-        b"reasonvault/ring/record/1\0" + LEDGER.bytes + epoch.epoch_id.to_bytes(8, "big") + COMMITMENT
-    )
+    associated = b"reasonvault/ring/record/1\0" + LEDGER.bytes + epoch.epoch_id.to_bytes(8, "big") + COMMITMENT
     nonce = b"\x05" * 12
     expected = nonce + AESGCM(b"\x05" * 32).encrypt(nonce, KEY, associated)
     assert ring.wrap_record_key(epoch, KEY, COMMITMENT) == expected

@@ -46,9 +46,7 @@ def test_a_passphrase_slot_has_the_layout_it_documents() -> None:
     ref=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,127}", fullmatch=True),
     data=st.data(),
 )
-def test_a_sealed_file_opens_only_whole_and_in_its_place(
-    secret: bytes, ref: str, data: st.DataObject
-) -> None:
+def test_a_sealed_file_opens_only_whole_and_in_its_place(secret: bytes, ref: str, data: st.DataObject) -> None:
     place = Place(STORE, GENERATION, FileKind.WRAPPING_KEY, ref)
     raw = seal(ROOT, place, secret, nonce)
     assert unseal(ROOT, place, raw) == secret

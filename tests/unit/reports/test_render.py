@@ -141,7 +141,7 @@ def test_it_is_tagged_titled_and_can_be_walked(pdf: pikepdf.Pdf, model: Evidence
     assert all(len(str(figure.Alt)) > 20 for figure in figures)
     with pdf.open_outline() as outline:
         titles = [item.title for item in outline.root]
-    assert titles == ["Contents", *(f"{no}{title}" for no, _, title in SECTIONS)]
+    assert titles == ["Contents", *(f"{no} {title}" for no, _, title in SECTIONS)]
     assert str(pdf.docinfo.Title) == f"Evidence report {model.identification.report_id}, {report_model.LEDGER}"
     assert str(pdf.docinfo.Author) == "local:li.na"
 
