@@ -130,21 +130,8 @@ def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) ->
     with _vault() as vault:
         made = ledgers.create(vault, name, jurisdictions, rules)
     adoption = adopted(wiring.rule_book(), jurisdictions, rules)
-    document = {
-        "ledger": str(made.id),
-        "name": name,
-        "jurisdictions": list(jurisdictions),
-        "rules": [
-            {"id": rule.id, "status": rule.status, "minimum": rule.minimum, "trigger": rule.trigger}
-            for rule in adoption.adopted
-        ],
-        "not_adopted": [{"id": rule.id, "status": rule.status, "reason": why} for rule, why in adoption.not_adopted],
-    }
-    words = [f"ledger {name} {made.id}", "Retention rules adopted:"]
-    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {rule.instrument}" for rule in adoption.adopted]
-    words += ["Not adopted:"]
-    words += [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {why}" for rule, why in adoption.not_adopted]
-    say("\n".join(words), document)
+    document = {"ledger": str(made.id), "name": name, "jurisdictions": list(jurisdictions)}
+    say(f"ledger {name} {made.id}\n{adoption_words(adoption)}", document | adoption_document(adoption))
 
 
 @ledger.command("list")
@@ -313,75 +300,6 @@ def _input(file: str) -> Iterator[BinaryIO]:
     else:
         with lines.opened(Path(file)) as stream:
             yield stream
-
-
-class _Output:
-    """JSON lines to a file made at the first line (0600), or to a stream."""
-
-    def __init__(self, path: Path | None, stream: TextIO | None) -> None:
-        self.path = path
-        self.written = False
-        self._stream = stream
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> _Output:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)  # what an earlier run wrote no longer holds
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def line(self, document: dict[str, Any]) -> None:
-        self._write(json.dumps(document, ensure_ascii=False))
-
-    def receipt(self, number: int, data: bytes) -> None:
-        self._write(f'{{"line":{number},"receipt":{data.decode()}}}')
-
-    def _write(self, line: str) -> None:
-        if self.path is not None and self._file is None:
-            self._file = open(self.path, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600))
-        target = self._file or self._stream
-        if target is not None:
-            target.write(line + "\n")
-            self.written = True
-
-
-def _say_counts(counts: dict[str, int], name: str, refused: Path | None) -> None:
-    words = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    say(f"{name}: {words}" + (f"; refused lines in {refused}" if refused else ""), counts)
-
-
-def _verification_words(report: LedgerReport) -> str:
-    words = (
-        f"{report.name} {report.ledger}: {report.entries:,} entries, {report.envelopes:,} envelopes, "
-        f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
-        f"checkpoint of size {report.size:,}"
-    )
-    shown = [f"  {fault}" for fault in report.faults[:50]]
-    if len(report.faults) > len(shown):
-        shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
-    return "\n".join([words, *shown])
-
-
-def _verification_document(report: LedgerReport) -> dict[str, Any]:
-    return {
-        "ledger": str(report.ledger),
-        "name": report.name,
-        "entries": report.entries,
-        "records": report.records,
-        "envelopes": report.envelopes,
-        "opened": report.opened,
-        "erased_by_policy": report.erased,
-        "unsealed": report.unsealed,
-        "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},
-        "faults": [
-            {"verdict": fault.verdict.name, "seq": fault.seq, "last": fault.last, "what": fault.what}
-            for fault in report.faults
-        ],
-        "counts": {verdict.name: count for verdict, count in report.counts.items()},
-    }
 
 
 if __name__ == "__main__":

@@ -107,6 +107,8 @@ class Population:
     """Access entries in the ledger of events for the same period, this report's own included."""
     access_entry: str | None = None
     """Where this report's own access entry stands, such as ``events seq 41``; None when nothing was opened."""
+    related: int = 0
+    """Records after the period that were opened as well, for their reviews and settlements alone."""
 
     @property
     def adds_up(self) -> bool:

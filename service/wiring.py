@@ -26,6 +26,7 @@ from vault.db import migrate, store
 from vault.db.embedded import EmbeddedServer
 from vault.db.engine import connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
+from vault.keys.memory import forbid_core_dumps
 from vault.keys.provider import Signer
 from vault.keys.ring import Ring, tenant_ref
 
@@ -128,6 +129,7 @@ def open_vault(home: Path, passphrase: bytes, actor: Actor | None = None) -> Ite
         UsageError, Unavailable: no vault here, or a part of it cannot be reached.
     """
     found = identity(home)
+    forbid_core_dumps()
     with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
         engine = Database(home).engine()
         try:
@@ -192,6 +194,7 @@ def _ensure_events(vault: Vault) -> bool:
 
 @contextmanager
 def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
+    forbid_core_dumps()
     path = home / "keys"
     if path.is_dir() and any(path.iterdir()):
         opened = KeyDirectory.open(path, passphrase, clock=time.monotonic)

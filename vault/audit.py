@@ -9,14 +9,17 @@ Streams: memory does not grow with the ledger. Needs keys only at depth ``open``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
 from vault.checking import Announced, Checker
 from vault.checkpoints import Checkpoints
+from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError, Forked, KeyGone, Missing, Modified, UsageError
+from vault.core.leaf import Leaf
 from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import AuditRow, HeadRow, LedgerRow
@@ -27,6 +30,9 @@ from vault.verdict import Depth, LedgerReport, Verdict
 Progress = Callable[[str, int, int], None]
 """Called with (ledger name, entries read, entries to read)."""
 
+Watch = Callable[[UUID, AuditRow, Leaf | None], None]
+"""Called with (ledger, entry, its leaf or None where that cannot be read), right after the entry was checked."""
+
 
 def audit(
     engine: Engine,
@@ -36,6 +42,8 @@ def audit(
     *,
     ring: Ring | None = None,
     only: str | None = None,
+    at: Mapping[UUID, Checkpoint] | None = None,
+    watch: Watch = lambda _ledger, _row, _leaf: None,
     progress: Progress = lambda _name, _done, _total: None,
 ) -> list[LedgerReport]:
     """Verify the vault, or one ledger and the events ledger that vouches for it.
@@ -44,6 +52,8 @@ def audit(
         events: the tenant's events ledger, as the home directory knows it, not as the database says.
         ring: needed at depth OPEN.
         only: a ledger's name or uuid.
+        at: checkpoints to verify against where the newest are not wanted, read and verified by the caller.
+        watch: what else is to be done with the entries, so that it is done with exactly those that were verified.
 
     Returns:
         One report a ledger, the events ledger first.
@@ -52,14 +62,16 @@ def audit(
         Unavailable: the database or, at depth OPEN, the key provider cannot be reached; nothing was concluded.
         Missing: ``only`` names a ledger that nothing knows of.
     """
+    # First the checkpoints, then one snapshot for heads and entries: appends that go on beside us look neither missing nor
+    # forged, since whatever was signed before the snapshot is in it.
+    signed = {ledger: _signed(checkpoints, ledger) for ledger in checkpoints.ledgers()} | dict(at or {})
     with translated(), engine.connect() as connection:
-        # One snapshot for head and entries, so that appends going on beside us look neither missing nor forged.
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
-        first = _Audit(connection, checkpoints, depth, engine, ring, progress)
+        first = _Audit(connection, checkpoints, signed, depth, engine, ring, watch, progress)
         reports = [first.ledger(events, known.get(events), None)]
         announced = first.announced
-        universe = [*announced, *checkpoints.ledgers(), *known]
+        universe = [*announced, *signed, *known]
         wanted = [ledger for ledger in dict.fromkeys(universe) if ledger != events]
         if only is not None:
             wanted = [ledger for ledger in wanted if only in (str(ledger), _name(ledger, known, announced))]
@@ -71,6 +83,12 @@ def audit(
                 continue
             reports.append(first.ledger(ledger, row, told))
     return reports
+
+
+def _signed(checkpoints: Checkpoints, ledger: UUID) -> Checkpoint | None:
+    with suppress(Forked):  # read again, and told, when the ledger's turn comes
+        return checkpoints.read(ledger)
+    return None
 
 
 def _name(ledger: UUID, known: dict[UUID, LedgerRow], announced: dict[UUID, Announced]) -> str:
@@ -86,25 +104,26 @@ class _Audit:
         self,
         connection: Connection,
         checkpoints: Checkpoints,
+        signed: dict[UUID, Checkpoint | None],
         depth: Depth,
         engine: Engine,
         ring: Ring | None,
+        watch: Watch,
         progress: Progress,
     ) -> None:
         self._connection = connection
         self._checkpoints = checkpoints
+        self._signed = signed
         self._depth = depth
         self._engine = engine
         self._ring = ring
+        self._watch = watch
         self._progress = progress
         self.announced: dict[UUID, Announced] = {}
 
     def never_came_to_be(self, ledger: UUID) -> bool:
         """Say whether a checkpoint directory is what a crash before the ledger's first commit leaves behind."""
-        try:
-            checkpoint = self._checkpoints.read(ledger)
-        except Forked:
-            return False
+        checkpoint = self._signed.get(ledger)
         return checkpoint is not None and checkpoint.size == 0
 
     def ledger(self, ledger: UUID, row: LedgerRow | None, told: Announced | None) -> LedgerReport:
@@ -122,7 +141,7 @@ class _Audit:
         checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger))
         total = max(head.size if head else 0, report.size)
         for entry in self._entries(ledger):
-            checker.take(entry)
+            self._watch(ledger, entry, checker.take(entry))
             if report.entries % 1000 == 0:
                 self._progress(report.name, report.entries, total)
         if row is not None:
@@ -134,18 +153,18 @@ class _Audit:
 
     def _against_checkpoint(self, report: LedgerReport, head: HeadRow | None) -> None:
         try:
-            checkpoint = self._checkpoints.read(report.ledger)
+            checkpoint = self._signed.get(report.ledger) or self._checkpoints.read(report.ledger)
             if checkpoint is None:
                 report.add(Verdict.FORKED, None, "the checkpoint outside the database is missing")
                 return
             report.size, report.root = checkpoint.size, checkpoint.root
             if head is not None:
-                self._checkpoints.require_consistent(report.ledger, head)
+                self._checkpoints.require_consistent(report.ledger, head, checkpoint)
         except EvidenceError as error:
             report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
 
     def _check_ledger_key(self, report: LedgerReport, row: LedgerRow) -> None:
-        """At depth OPEN: without the key of its id tags a ledger finds no record, and takes every retry for a new one."""
+        """At depth OPEN: without the key of its id tags a ledger finds no record, and takes a retry for a new one."""
         if self._depth is Depth.OPEN and self._ring is not None:
             try:
                 self._ring.open_ledger_key(f"tenant.{row.tenant}", row.ledger_id, row.id_key)

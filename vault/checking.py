@@ -55,11 +55,11 @@ class Checker:
         self._root_matches = report.size == 0
         self._genesis: tuple[GenesisLeaf, bytes] | None = None
 
-    def take(self, row: AuditRow) -> None:
-        """Check the next row of the stream."""
+    def take(self, row: AuditRow) -> Leaf | None:
+        """Check the next row of the stream. Returns its leaf, None where that cannot be read."""
         if row.leaf is None:
             self._report.add(Verdict.MODIFIED, row.seq, "an envelope stands where there is no leaf")
-            return
+            return None
         self._report.entries += 1
         self._in_sequence(row.seq)
         data, parsed = row.leaf, None
@@ -77,6 +77,7 @@ class Checker:
             self._remember(parsed, row.seq, hashed)
             if row.beside:
                 self._check_beside(parsed, row)
+        return parsed
 
     def _in_sequence(self, seq: int) -> None:
         if seq > self._next:

@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Missing, Unavailable
+from vault.core.errors import Missing, RefusedInput, Unavailable
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.db import store
@@ -97,6 +97,7 @@ def ingest(
 
     Raises:
         Unavailable, UnknownOutcome, Forked: the batch at hand is not acknowledged; batches yielded before it stand.
+        RefusedInput: the stream of lines is damaged; everything before the damage was yielded.
     """
     terms = Terms(
         ledger=ledger.id,
@@ -107,7 +108,8 @@ def ingest(
         accept_cards=accept_cards,
     )
     linker = _Linker(vault, terms)
-    lines = iter(lines)
+    damage: list[RefusedInput] = []
+    lines = _before_damage(lines, damage)
     first = list(itertools.islice(lines, _SMALL))
     batches = _batches(itertools.chain(first, lines))
     if len(first) < _SMALL or processes < 2:
@@ -115,6 +117,8 @@ def ingest(
             yield linker.link(batch, linker.seal(batch))
     else:
         yield from _ingest_in_parallel(linker, batches, vault, terms, processes)
+    if damage:
+        raise damage[0]
 
 
 def _ingest_in_parallel(
@@ -151,6 +155,14 @@ def _finished(waiting: deque[tuple[list[Line], Future[list[Outcome]]]]) -> tuple
         return batch, sealing.result()
     except BrokenProcessPool:
         raise Unavailable("a sealing process died; nothing of its batch was kept: run the same command again") from None
+
+
+def _before_damage(lines: Iterable[Line], damage: list[RefusedInput]) -> Iterator[Line]:
+    """Yield the lines that can be read. What stops the stream is kept for later: those lines come first."""
+    try:
+        yield from lines
+    except RefusedInput as error:
+        damage.append(error)
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import zstandard
 
@@ -20,6 +20,9 @@ from vault.core.parse import MAX_RECORD
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BUFFER = 1 << 20
+_MAX_WINDOW = 1 << 27
+# What one chunk can grow to must fit in memory: a block of 4 bytes stands for up to 128 KiB.
+_ZSTD_CHUNK = 1 << 10
 
 
 @contextmanager
@@ -71,8 +74,36 @@ def _decompressed(stream: BinaryIO) -> BinaryIO:
     )
     start = buffered.peek(4)[:4]
     if start.startswith(_GZIP):
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=buffered)), _BUFFER))
+        # Not behind another buffer: filling that would lose what was read before a damage.
+        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     if start == _ZSTD:
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(buffered, read_across_frames=True)
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), _BUFFER))
+        return cast(BinaryIO, io.BufferedReader(_Zstd(buffered), _BUFFER))
     return buffered
+
+
+class _Zstd(io.RawIOBase):
+    """Decompresses frame after frame. A stream that ends inside one is told, which zstandard's own reader does not."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises EOFError at an end inside a frame, ZstdError at damage."""
+        while not self._ready:
+            chunk = (self._frame.unused_data if self._frame else b"") or self._source.read(_ZSTD_CHUNK)
+            if not chunk:
+                if self._frame is not None and not self._frame.eof:
+                    raise EOFError
+                return 0
+            if self._frame is None or self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+            self._ready = memoryview(self._frame.decompress(chunk))
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count

@@ -43,12 +43,14 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
     """Open one record for a stated purpose.
 
     Raises:
-        UsageError: no purpose, or no such record in this ledger (the look-up is an event as well).
+        UsageError: no purpose, no text, or no such record in this ledger (the look-up is an event as well).
         Gone: the record was destroyed.
         Modified, Missing: what is stored is not what the leaf promises.
     """
     if not purpose.strip():
         raise UsageError("--purpose must say why the record is opened")
+    if not _is_text(record_id + purpose):
+        raise UsageError("record id and --purpose must be UTF-8 text")
     tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
     seq = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, [tag])).get(tag)
     facts: dict[str, object] = {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}
@@ -69,6 +71,11 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
         raise Missing("the record at this id's place has another id", str(ledger.id), seq)
     return Reading(raw, seq, place, leaf_hash(data), told.before.size)
+
+
+def _is_text(words: str) -> bool:
+    """Say whether words can be written down: bytes of a command line that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in words)
 
 
 class _Identified(msgspec.Struct):

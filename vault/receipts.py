@@ -7,16 +7,20 @@ kept. One pass over the ledger's leaves serves any number of receipts.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from uuid import UUID
+
+from sqlalchemy import Connection
 
 from vault.context import Vault
 from vault.core import envelope, leaf, packing, receipt
+from vault.core.checkpoint import open_checkpoint
 from vault.core.errors import Forked, Missing
 from vault.core.leaf import RecordLeaf
 from vault.core.paths import inclusion_paths
 from vault.core.proof import Proof
 from vault.core.tree import leaf_hash
 from vault.db import store
-from vault.db.engine import translated
+from vault.db.engine import transact, translated
 from vault.ledgers import Ledger
 from vault.opening import Opener
 
@@ -28,28 +32,48 @@ def again(vault: Vault, ledger: Ledger, seqs: Collection[int]) -> Iterator[tuple
         Forked: the entries are not the tree that was signed.
         Missing: an entry is not there, or no record.
     """
-    checkpoint, note = vault.checkpoints.read(ledger.id), vault.checkpoints.note(ledger.id)
-    if checkpoint is None or note is None:
+    note = vault.checkpoints.note(ledger.id)
+    if note is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger.id))
+    proved = proofs(vault, ledger.id, note, seqs)
     opener = Opener(vault.engine, vault.ring, ledger.id)
+    rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, list(proved))))
+    sealed = {row.seq: row.sealed for row in rows}
+    for seq, (data, proof) in proved.items():
+        place, row = leaf.parse(data), sealed.get(seq)
+        if not isinstance(place, RecordLeaf):
+            raise Missing("there is no record to give a receipt for", str(ledger.id), seq)
+        opening = envelope.opening(opener.record_key(place, row)) if row else None
+        yield seq, receipt.issue(data, opening, proof)
+
+
+def proofs(vault: Vault, ledger: UUID, note: str, seqs: Collection[int]) -> dict[int, tuple[bytes, Proof]]:
+    """Return the leaf and its proof for entries of a ledger, by position in ascending order.
+
+    Args:
+        note: the checkpoint that the proofs lead to; its signature is verified.
+
+    Raises:
+        Forked: the entries are not the tree that was signed.
+        Modified: the checkpoint is not this vault's, or a leaf on the way cannot be read.
+        Missing: an entry is not there.
+    """
+    verifier, origin = vault.checkpoints.verifier(ledger), vault.checkpoints.origin(ledger)
+    checkpoint = open_checkpoint(note, [verifier], origin)
+    wanted = frozenset(seqs)
+    leaves: dict[int, bytes] = {}
+
+    def hashes(connection: Connection) -> Iterator[bytes]:
+        for seq, stored in store.stream_leaves(connection, ledger, 0, checkpoint.size):
+            data = packing.unpack(stored)
+            if seq in wanted:
+                leaves[seq] = data
+            yield leaf_hash(data)
+
     with translated(), vault.engine.connect() as connection:
-        leaves: dict[int, bytes] = {}
-
-        def hashes() -> Iterator[bytes]:
-            for seq, stored in store.stream_leaves(connection, ledger.id, 0, checkpoint.size):
-                data = packing.unpack(stored)
-                if seq in seqs:
-                    leaves[seq] = data
-                yield leaf_hash(data)
-
-        root, paths = inclusion_paths(hashes(), frozenset(seqs))
-        if root != checkpoint.root:
-            raise Forked("the entries are not the tree that was signed", str(ledger.id), checkpoint.size)
-        rows = {row.seq: row.sealed for row in store.fetch_entries(connection, ledger.id, list(seqs))}
-        for seq in sorted(seqs):
-            place = leaf.parse(leaves[seq]) if seq in leaves else None
-            if not isinstance(place, RecordLeaf):
-                raise Missing("there is no record to give a receipt for", str(ledger.id), seq)
-            row = rows.get(seq)
-            opening = envelope.opening(opener.record_key(place, row)) if row else None
-            yield seq, receipt.issue(leaves[seq], opening, Proof(seq, tuple(paths[seq]), note))
+        root, paths = inclusion_paths(hashes(connection), wanted)
+    if root != checkpoint.root:
+        raise Forked("the entries are not the tree that was signed", str(ledger), checkpoint.size)
+    for seq in wanted - leaves.keys():
+        raise Missing("the entry is not there", str(ledger), seq)
+    return {seq: (leaves[seq], Proof(seq, tuple(paths[seq]), note)) for seq in sorted(wanted)}

@@ -7,7 +7,6 @@ Nothing of a refused line leaves this module but its path, its reason and its id
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from vault.core.errors import RefusedInput
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.keeping import Facts, Keeping
-from vault.core.leaf import Draft
+from vault.core.mac import hmac_sha256
 from vault.core.parse import Parsed, parse
 from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Record
+from vault.core.record_rules import DEFAULT_THRESHOLD
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import Ring
 from vault.linking import Item
@@ -51,7 +51,7 @@ class Terms:
     producer: str
     keep: Callable[[Facts], Keeping]
     rulebook: bytes
-    threshold: float = 0.75
+    threshold: float = DEFAULT_THRESHOLD
     accept_cards: bool = False
 
     def __repr__(self) -> str:
@@ -144,7 +144,7 @@ class Sealer:
 
 def id_tag(id_key: bytes, record_id: str) -> bytes:
     """Return the tag under which a record id is unique in its ledger for ever: HMAC-SHA-256, first 16 bytes."""
-    return hmac.digest(id_key, record_id.encode(), "sha256")[: leaf.ID_TAG_BYTES]
+    return hmac_sha256(id_key, record_id.encode())[: leaf.ID_TAG_BYTES]
 
 
 def blind_tags(index_key: bytes, record: Record) -> tuple[int, int | None, int | None]:
@@ -158,7 +158,7 @@ def blind_tags(index_key: bytes, record: Record) -> tuple[int, int | None, int |
 
 def blind_tag(index_key: bytes, field: bytes, value: str) -> int:
     """Return one blind index; searching computes the same under each live group's index key."""
-    return int.from_bytes(hmac.digest(index_key, field + b"\0" + value.encode(), "sha256")[:8], signed=True)
+    return int.from_bytes(hmac_sha256(index_key, field + b"\0" + value.encode())[:8], signed=True)
 
 
 def context_of(columns: Facets, ledger: UUID, producer: str, producer_seq: int | None, schema: str) -> envelope.Context:

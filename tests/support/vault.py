@@ -81,9 +81,9 @@ class Installation:
                 sealed = stack.enter_context(wiring.open_sealed(self.home))
             return audit.audit(sealed.engine, sealed.checkpoints, sealed.identity.events, depth, only=only)
 
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> Result:
         """Run a command of the command line in this process."""
-        return CliRunner().invoke(cli.main, list(arguments), env=self.environment())
+        return CliRunner().invoke(cli.main, list(arguments), env=environment or self.environment())
 
     def ingest(self, ledger: str, lines: list[Line], producer: str = "psp-1") -> list[intake.Result]:
         """Take lines in, in one process, and return their fates."""

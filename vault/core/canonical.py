@@ -9,7 +9,8 @@ Inside that subset RFC 8785 asks for nothing but sorted keys and no white space,
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ MAX_LEAF = 4096
 _ALLOWED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-"
 _STRUCTURE = b'{}[]",:'
 _MAX_INTEGER = 2**53 - 1
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
@@ -72,7 +74,7 @@ def b64(data: bytes) -> str:
 
 def b64_bytes(data: bytes) -> bytes:
     """Return base64url without padding as ASCII bytes."""
-    return urlsafe_b64encode(data).rstrip(b"=")
+    return b2a_base64(data, newline=False).translate(_URLSAFE, b"=")
 
 
 def unb64(text: str, length: int) -> bytes:

@@ -86,7 +86,8 @@ def payloads(data: bytes) -> Iterator[str]:
 
     What is decoded is each unbroken stretch of at least 16 letters and digits, at all four alignments, since a
     prefix may be glued to it; ``+ / - _`` end a stretch (ASCII text rarely makes them, digits never do). Stretches
-    without a capital letter (hex, words) carry no text. Only payloads with three ASCII digits are given.
+    without a capital letter (hex, words) carry no text. Only payloads with three ASCII digits are given. Not decoded:
+    payloads under 12 bytes, a second layer, compressed content.
     """
     yield from _payloads(data)
     if b"\n" in data.rstrip(b"\n"):

@@ -48,6 +48,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vault.core import dictionary
 from vault.core.errors import KeyGone, Modified
+from vault.core.mac import hkdf_expand, hmac_sha256
 
 MAGIC = b"RVH1"
 SUITE = 1
@@ -187,7 +188,7 @@ def opening(record_key: bytes) -> bytes:
 
 def plaintext_commitment(opening_key: bytes, plaintext: bytes) -> bytes:
     """Return HMAC-SHA-256(opening, plaintext): proves exact bytes to whoever holds the opening, and nobody else."""
-    return hmac.digest(opening_key, plaintext, "sha256")
+    return hmac_sha256(opening_key, plaintext)
 
 
 def _encryption_key(record_key: bytes, part: int) -> bytes:
@@ -195,10 +196,9 @@ def _encryption_key(record_key: bytes, part: int) -> bytes:
 
 
 def _expand(record_key: bytes, label: bytes) -> bytes:
-    """HKDF-Expand with SHA-256 for one block of output: T(1) = HMAC(PRK, info || 0x01)."""
     if len(record_key) != 32:
         raise Modified("record key is not 32 bytes")
-    return hmac.digest(record_key, label + b"\x01", "sha256")
+    return hkdf_expand(record_key, label)
 
 
 def _codec(envelope: bytes) -> int:

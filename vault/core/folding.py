@@ -1,11 +1,11 @@
 """Fold text into the plain form in which the guard looks for numbers.
 
-People write ``４１１１``, ``4111\\u00a01111``, ``4111\\u200b1111`` or ``٤١١١`` and mean the same digits. Folding applies NFKC,
-turns every decimal digit of Unicode into its ASCII digit, every space into a space, every line break into LF, every
-dash into ``-``, every middle dot into ``.``, and takes out what cannot be seen. The folded text is only looked at:
-nothing stores it and nothing hashes it.
+Full-width, Arabic-Indic and circled digits, no-break and zero-width spaces all mean the same to a reader. Folding
+applies NFKC, turns every decimal digit of Unicode into its ASCII digit, every space into a space, every line break into
+LF, every dash into ``-``, every middle dot into ``.``, and takes out what cannot be seen. The folded text is only
+looked at: nothing stores it and nothing hashes it.
 
-Not folded: letters that merely look like digits (``O`` for 0), numerals spelled out (``四一一一``), HTML entities and
+Not folded: letters that merely look like digits (``O`` for 0), numerals spelled out, HTML entities and
 percent-encoding.
 """
 

@@ -64,19 +64,23 @@ _SG = re.compile(
     r"(?<![0-9A-Za-z])(?:[STFGM][0-9]{7}[A-Z]|[stfgm][0-9]{7}[a-z]|[STFGM]([ \n._-])[0-9]{7}\1[A-Z])(?![0-9A-Za-z])"
 )
 _SG_WEIGHTS = (2, 7, 6, 5, 4, 3, 2)
-_SG_LETTERS = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}
-_SG_OFFSETS = {"S": 0, "T": 4, "F": 0, "G": 4, "M": 3}
+# By series: what is added to the weighted sum, and the check letters in order of its remainder by 11.
+_SG_SERIES = {
+    "S": (0, "JZIHGFEDCBA"),
+    "T": (4, "JZIHGFEDCBA"),
+    "F": (0, "XWUTRQPNMLK"),
+    "G": (4, "XWUTRQPNMLK"),
+    "M": (3, "XWUTRQPNJLK"),
+}
 
 
 def singapore_numbers(text: str, _naming: str) -> Iterator[Span]:
-    """NRIC (S, T) and FIN (F, G, M): the letters are not published by the state; from long public use."""
+    """NRIC (series S, T) and FIN (F, G, M). The state publishes no rule; the letters are known from public use."""
     for match in _SG.finditer(text):
         number = _compact(match.group())
-        series = number[0]
-        total = _SG_OFFSETS[series] + sum(
-            weight * int(digit) for weight, digit in zip(_SG_WEIGHTS, number[1:8], strict=True)
-        )
-        if _SG_LETTERS[series][total % 11] == number[8]:
+        offset, letters = _SG_SERIES[number[0]]
+        total = offset + sum(weight * int(digit) for weight, digit in zip(_SG_WEIGHTS, number[1:8], strict=True))
+        if letters[total % 11] == number[8]:
             yield Span(*match.span())
 
 
@@ -130,16 +134,16 @@ def _grouped(
 ) -> Iterator[Span]:
     named = words.search(naming) is not None
     for match in form.finditer(text):
-        separator, (start, end) = match.group(1), match.span()
-        if separator is None:
-            if not named:
-                continue
-        elif (text[start - 1 : start] == separator and text[max(start - 2, 0) : start - 1].isdigit()) or (
-            text[end : end + 1] == separator and text[end + 1 : end + 2].isdigit()
-        ):
-            continue
-        if valid(_compact(match.group())):
-            yield Span(start, end)
+        separator, span = match.group(1), Span(*match.span())
+        wanted = named if separator is None else not _goes_on(text, span, separator)
+        if wanted and valid(_compact(match.group())):
+            yield span
+
+
+def _goes_on(text: str, span: Span, separator: str) -> bool:
+    """The same separator joins the groups to one more group of digits."""
+    before, after = text[max(span.start - 2, 0) : span.start], text[span.end : span.end + 2]
+    return (before[:1].isdigit() and before[1:] == separator) or (after[:1] == separator and after[1:].isdigit())
 
 
 _MRZ = tuple(
@@ -186,11 +190,10 @@ def _zone_verifies(line: str) -> bool:
 
 
 def _card_zone_verifies(zone: str) -> bool:
-    """Lines 1 and 2 of TD1 (60 characters). A document number over nine characters ends in ``<`` and is not checked."""
-    number, birth, expiry = zone[5:14], zone[30:36], zone[38:44]
-    parts = [(birth, zone[36]), (expiry, zone[44]), (zone[5:30] + zone[30:37] + zone[38:45] + zone[48:59], zone[59])]
+    """Lines 1 and 2 of TD1 (60 characters). A number over nine characters has ``<`` for its digit: not checked."""
+    parts = [(zone[30:36], zone[36]), (zone[38:44], zone[44]), (zone[5:37] + zone[38:45] + zone[48:59], zone[59])]
     if zone[14] != "<":
-        parts.append((number, zone[14]))
+        parts.append((zone[5:14], zone[14]))
     return all(_icao_check(field) == int(digit) for field, digit in parts)
 
 

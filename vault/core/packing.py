@@ -47,6 +47,7 @@ def unpack(stored: bytes) -> bytes:
 @cache
 def _compressor() -> zstandard.ZstdCompressor:
     trained = zstandard.ZstdCompressionDict(dictionary.leaf_content(1))
+    trained.precompute_compress(level=1)
     parameters = zstandard.ZstdCompressionParameters.from_level(
         1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False, write_content_size=False
     )

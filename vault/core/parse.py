@@ -29,7 +29,7 @@ from vault.core.errors import RefusedInput
 from vault.core.flags import Flag
 from vault.core.malformed import find_fault
 from vault.core.record import Record
-from vault.core.record_rules import below_threshold, check, score_usable
+from vault.core.record_rules import DEFAULT_THRESHOLD, below_threshold, check, score_usable
 from vault.core.schema_fault import explain
 
 MAX_RECORD: Final = 1024 * 1024
@@ -77,7 +77,7 @@ class Parsed:
     executed_at_us: int | None
 
 
-def parse(raw: bytes, *, now_us: int, default_threshold: float = 0.75) -> Parsed:
+def parse(raw: bytes, *, now_us: int, default_threshold: float = DEFAULT_THRESHOLD) -> Parsed:
     """Read one ``reasoning-log/1`` document.
 
     Args:

@@ -111,9 +111,7 @@ def _any_sign(data: bytes, quotes_part: bool) -> bool:
     unshaped = b"" if ascii_only else _CONTINUATION
     if _shapes_an_identity(data.translate(_SHAPED, unshaped), data, unbroken):
         return True
-    return unbroken is not data and _shapes_an_identity(
-        unbroken.translate(_SHAPED, unshaped), unbroken, unbroken
-    )
+    return unbroken is not data and _shapes_an_identity(unbroken.translate(_SHAPED, unshaped), unbroken, unbroken)
 
 
 def _without_long_runs(data: bytes) -> bytes:

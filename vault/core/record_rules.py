@@ -18,6 +18,8 @@ from vault.core.errors import RefusedInput
 from vault.core.iso import COUNTRIES, CURRENCIES
 from vault.core.record import Attachment, Confidence, ImagePart, Message, Money, Record
 
+DEFAULT_THRESHOLD: Final = 0.75
+"""The threshold of a record that names none, on a scale from 0 to 1 where higher is better."""
 MAX_EXTRA_DEPTH: Final = 16
 """Containers inside each other in ``extra``, which is itself the first."""
 
@@ -65,13 +67,13 @@ def below_threshold(confidence: Confidence | None, default_threshold: float) -> 
     """
     if confidence is None or confidence.score is None or not score_usable(confidence):
         return True
-    lower_is_better = _lower_is_better(confidence)
+    downward = lower_is_better(confidence)
     threshold = confidence.threshold
     if threshold is None:
-        minimum, maximum = _scale(confidence)
-        share = 1 - default_threshold if lower_is_better else default_threshold
+        minimum, maximum = scale(confidence)
+        share = 1 - default_threshold if downward else default_threshold
         threshold = round(minimum + share * (maximum - minimum), 12)  # 1 - 0.8 is 0.2 here
-    comparator = confidence.comparator or ("<=" if lower_is_better else ">=")
+    comparator = confidence.comparator or ("<=" if downward else ">=")
     return not _COMPARE[comparator](confidence.score, threshold)
 
 
@@ -79,17 +81,18 @@ def score_usable(confidence: Confidence | None) -> bool:
     """Say whether there is a score and it lies on its own scale."""
     if confidence is None or confidence.score is None:
         return False
-    minimum, maximum = _scale(confidence)
+    minimum, maximum = scale(confidence)
     return minimum <= confidence.score <= maximum
 
 
-def _scale(confidence: Confidence) -> tuple[float, float]:
+def scale(confidence: Confidence) -> tuple[float, float]:
+    """Return the ends of the score's own scale, 0 and 1 where it names none."""
     minimum, maximum = confidence.minimum, confidence.maximum
     return 0.0 if minimum is None else minimum, 1.0 if maximum is None else maximum
 
 
-def _lower_is_better(confidence: Confidence) -> bool:
-    # With no direction the comparator alone says which end is good.
+def lower_is_better(confidence: Confidence) -> bool:
+    """Say which end of the scale is good; with no direction the comparator alone says it."""
     if confidence.direction is None:
         return confidence.comparator is not None and confidence.comparator.startswith("<")
     return confidence.direction == "lower_is_better"
@@ -170,14 +173,14 @@ def _check_relations(record: Record) -> None:
 
 
 def _check_scale(confidence: Confidence) -> None:
-    minimum, maximum = _scale(confidence)
+    minimum, maximum = scale(confidence)
     if minimum >= maximum:
         raise RefusedInput("minimum must be below maximum", "$.confidence.minimum", "bad_scale")
     threshold = confidence.threshold
     if threshold is not None and not minimum <= threshold <= maximum:
         raise RefusedInput("lies outside the scale", "$.confidence.threshold", "bad_scale")
     comparator = confidence.comparator
-    if comparator is not None and comparator.startswith("<") != _lower_is_better(confidence):
+    if comparator is not None and comparator.startswith("<") != lower_is_better(confidence):
         raise RefusedInput("contradicts the direction of the score", "$.confidence.comparator", "bad_scale")
 
 
@@ -195,7 +198,7 @@ def _check_attachments(prompt: str | list[Message] | None, attachments: list[Att
     if not isinstance(prompt, list):
         return
     for i, message in enumerate(prompt):
-        if isinstance(message.content, list):
+        if type(message.content) is list:
             for j, part in enumerate(message.content):
                 if isinstance(part, ImagePart) and part.attachment not in names:
                     raise RefusedInput(

@@ -1,0 +1,328 @@
+"""Collecting: everything the evidence report says, from one pass over one snapshot that is verified as it is read.
+
+    1. sign what a crash left unsigned; read the checkpoint that the report will stand under
+    2. count what will be opened, commit the access event and sign it; where that fails nothing is opened
+    3. fork the processes that open records
+    4. verify the events ledger and this ledger up to that checkpoint (vault.audit), each entry as it passes:
+       of the period: opened, counted, written to the attachment; after it: opened for its relations alone
+    5. draw the sample from what was counted, look up its verdicts, prove it against the checkpoint
+
+A crash after 2 leaves an access that perhaps did not happen, which is harmless. Memory does not grow with the contents
+of records: lines go to files, the counting keeps some tens of bytes a record (reports.relations).
+
+Records that occurred after the period are opened as well, since a review or a settlement usually comes later and only
+the record itself says what it is about; the access event counts them, and so does the report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import msgspec
+
+from reports import model, sampling
+from reports.attach import JSON_LINES, Attachment
+from reports.checks import capture_checks
+from reports.gathering import Gathering, private
+from reports.statistics import PopulationCount, finding_lines
+from reports.verdicts import EntryVerdicts
+from retention.keeping import Adoption, adopted
+from retention.rules import Rule, RuleBook
+from vault import events, receipts
+from vault.audit import audit
+from vault.context import Vault
+from vault.core import canonical
+from vault.core.checkpoint import Checkpoint, open_checkpoint
+from vault.core.errors import EvidenceError, Forked, UsageError
+from vault.db import store
+from vault.db.engine import transact
+from vault.db.store import Extent
+from vault.ledgers import Ledger
+from vault.linking import append
+from vault.verdict import Depth, Fault, LedgerReport, Verdict
+
+CONFIDENCE = Fraction(95, 100)
+TOLERABLE_RATE = Fraction(5, 100)
+FAULTS = 100
+_NONCE_BYTES = 16
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What ``render_evidence`` takes; the files lie in the caller's ``workdir``."""
+
+    report: model.EvidenceReport
+    population: Path
+    findings: Path
+    attachments: tuple[Attachment, ...]
+
+
+class _Signed(NamedTuple):
+    """The checkpoint that the report stands under, and its text."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+def collect_evidence(
+    vault: Vault,
+    ledger: Ledger,
+    book: RuleBook,
+    period: model.Period,
+    purpose: str,
+    workdir: Path,
+    *,
+    random: Callable[[int], bytes] = os.urandom,
+    progress: Progress = lambda _name, _done, _total: None,
+) -> Collected:
+    """Read a ledger for an evidence report.
+
+    Args:
+        book: the rule book whose digest the vault writes into leaves.
+        purpose: why; sealed into the access event and printed on page one.
+        workdir: an empty directory that only its owner can read: facets lie in it in clear.
+        random: n unpredictable bytes, for the sample's seed.
+        progress: told (ledger's name, entries read, entries to read).
+
+    Raises:
+        UsageError: no purpose.
+        Forked: the checkpoint outside the database is missing, or the events ledger cannot be appended to.
+        Unavailable: database or keys are out of reach, a disk is full.
+    """
+    if not purpose.strip():
+        raise UsageError("--purpose must say why the records are opened")
+    report_id = f"ev-{uuid4()}"
+    signed = _signed(vault, ledger.id)
+    size = signed.checkpoint.size
+    extent = transact(vault.engine, lambda found: store.measure(found, ledger.id, size, period.start, period.end))
+    access = _log_access(vault, ledger.id, signed.checkpoint, extent, report_id, purpose) if extent.inside else None
+    population, findings = workdir / "population.jsonl", workdir / "findings.jsonl"
+    with Gathering(
+        vault,
+        ledger.id,
+        period,
+        size,
+        opening=extent.inside + extent.after if extent.inside else 0,
+        access=access,
+        file=population,
+    ) as gathered:
+        verified = audit(
+            vault.engine,
+            vault.checkpoints,
+            vault.events,
+            Depth.ENVELOPES,
+            only=str(ledger.id),
+            at={ledger.id: signed.checkpoint},
+            watch=gathered.take,
+            progress=progress,
+        )
+        gathered.finish()
+    with open(findings, "xb", opener=private) as file:
+        file.writelines(finding_lines(gathered.count.findings()))
+    integrity = _integrity(vault, ledger.id, signed, gathered, verified, random(_NONCE_BYTES))
+    adopted_rules = adopted(book, ledger.genesis.jurisdictions, ledger.genesis.rules)
+    counted = _population(vault, signed.checkpoint.size, gathered, verified[-1].erased, access)
+    report = model.EvidenceReport(
+        identification=_identification(vault, ledger, period, purpose, report_id),
+        population=counted,
+        decisions=gathered.count.decisions(),
+        low_confidence=gathered.count.low_confidence(),
+        exceptions=gathered.count.checks() + capture_checks(counted),
+        integrity=integrity,
+        retention=_retention(book, adopted_rules, gathered.count),
+    )
+    return Collected(report, population, findings, tuple(_proofs(vault, ledger.id, signed, integrity.sample)))
+
+
+def _signed(vault: Vault, ledger: UUID) -> _Signed:
+    """Step 1."""
+    with suppress(EvidenceError):  # the report is to say so, not to be missing
+        append(vault.engine, vault.checkpoints, ledger, lambda _connection: ())
+    note = vault.checkpoints.note(ledger)
+    if note is None:
+        raise Forked("the checkpoint outside the database is missing", str(ledger))
+    checkpoint = open_checkpoint(note, [vault.checkpoints.verifier(ledger)], vault.checkpoints.origin(ledger))
+    return _Signed(checkpoint, note)
+
+
+def _log_access(
+    vault: Vault, ledger: UUID, checkpoint: Checkpoint, extent: Extent, report_id: str, purpose: str
+) -> int:
+    """Step 2. Returns the position of the event."""
+    facts = {
+        "ledger": str(ledger),
+        "first": extent.first,
+        "last": extent.last,
+        "count": extent.inside,
+        "related": extent.after,
+        "size": checkpoint.size,
+        "root": canonical.b64(checkpoint.root),
+    }
+    return events.record(vault, "records.opened", facts, {"purpose": purpose, "report": report_id}).before.size
+
+
+def _identification(
+    vault: Vault, ledger: Ledger, period: model.Period, purpose: str, report_id: str
+) -> model.Identification:
+    return model.Identification(
+        report_id=report_id,
+        ledger=ledger.row.name,
+        ledger_id=str(ledger.id),
+        tenant=vault.tenant,
+        region=ledger.genesis.region,
+        jurisdictions=ledger.genesis.jurisdictions,
+        period=period,
+        made_by=vault.actor.name,
+        break_glass=vault.actor.break_glass,
+        purpose=purpose,
+        generated_at=_now(vault),
+        vault_version=_version(),
+    )
+
+
+def _population(vault: Vault, size: int, gathered: Gathering, destroyed: int, access: int | None) -> model.Population:
+    return model.Population(
+        tree_size=size,
+        governance=gathered.governance,
+        in_period=gathered.inside,
+        outside_period=gathered.outside,
+        destroyed=destroyed,
+        opened=gathered.opened,
+        related=gathered.related,
+        refusals=gathered.history.refusals(vault, details=access is not None),
+        conflicts=gathered.history.conflicts,
+        sequences=gathered.sequences.result(),
+        accesses=gathered.history.accesses,
+        access_entry=None if access is None else f"events ledger, seq {access}",
+    )
+
+
+def _integrity(
+    vault: Vault, ledger: UUID, signed: _Signed, gathered: Gathering, verified: list[LedgerReport], nonce: bytes
+) -> model.Integrity:
+    """Verdicts of the ledger's entries; a record that did not open is one of its faults, whatever the depth.
+
+    The events ledger vouches for this one, so a fault there is one of this report, too.
+    """
+    found = verified[-1]
+    for failure in gathered.failures:
+        found.add(Verdict[failure.verdict], failure.seq, failure.what)
+    verdicts = EntryVerdicts(found, signed.checkpoint.size)
+    counts = verdicts.counts()
+    faults = [_fault(fault, "") for fault in sorted(found.faults, key=lambda fault: fault.verdict.rank)[:FAULTS]]
+    for beside in verified[:-1]:
+        for verdict, number in beside.counts.items():
+            counts[verdict.name] += number
+        faults += [_fault(fault, "events ledger: ") for fault in beside.faults[:FAULTS]]
+    return model.Integrity(
+        depth=Depth.ENVELOPES.value,
+        checked_at=_now(vault),
+        verdicts=counts,
+        faults=tuple(faults),
+        checkpoint=model.Checkpoint(
+            origin=signed.checkpoint.origin,
+            size=signed.checkpoint.size,
+            root=signed.checkpoint.root,
+            note=signed.note,
+            verifier_key=str(vault.checkpoints.verifier(ledger)),
+        ),
+        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
+    )
+
+
+def _fault(fault: Fault, where: str) -> model.Fault:
+    through = "" if fault.last in (None, fault.seq) else f", up to seq {fault.last}"
+    return model.Fault(fault.verdict.name, fault.seq, f"{where}{fault.what}{through}")
+
+
+def _sample(seed: bytes, gathered: Gathering, verdicts: EntryVerdicts) -> model.Sample:
+    population = len(gathered)
+    drawn = sampling.draw(seed, population, sampling.sample_size(CONFIDENCE, TOLERABLE_RATE))
+    lines = ((at, msgspec.json.decode(gathered.line(at), type=_Line)) for at in drawn)
+    return model.Sample(
+        items=tuple(
+            model.SampleItem(at + 1, line.seq, bytes.fromhex(line.leaf_hash), verdicts.of(line.seq))
+            for at, line in lines
+        ),
+        population=population,
+        confidence=CONFIDENCE,
+        tolerable_rate=TOLERABLE_RATE,
+        seed=seed,
+        seed_origin=(
+            f"The checkpoint's root, then {_NONCE_BYTES} random bytes that the vault drew after the checkpoint was "
+            "signed and the records were read. Whoever runs the vault could have drawn again."
+        ),
+        self_drawn=True,
+    )
+
+
+class _Line(msgspec.Struct):
+    seq: int
+    leaf_hash: str
+
+
+def _proofs(vault: Vault, ledger: UUID, signed: _Signed, sample: model.Sample) -> Iterator[Attachment]:
+    """The way of each drawn leaf to the checkpoint; none where the entries are not the tree that was signed."""
+    with suppress(EvidenceError):
+        proved = receipts.proofs(vault, ledger, signed.note, [item.seq for item in sample.items])
+        lines = [msgspec.json.encode({"seq": seq, "proof": proof.to_text()}) for seq, (_, proof) in proved.items()]
+        if lines:
+            yield Attachment(
+                "sample-proofs.jsonl",
+                "For each record of the sample, the way of its leaf to the checkpoint (C2SP tlog-proof)",
+                JSON_LINES,
+                b"\n".join(lines) + b"\n",
+            )
+
+
+def _retention(book: RuleBook, adoption: Adoption, count: PopulationCount) -> model.Retention:
+    used = count.rule_counts()
+    rules = [(rule, None) for rule in adoption.adopted] + list(adoption.not_adopted)
+    return model.Retention(
+        rulebook_version=book.version,
+        rulebook_digest=book.digest,
+        rules=tuple(_rule(rule, reason, used) for rule, reason in rules),
+        groups=count.groups(),
+        total_groups=count.group_count,
+        restricted=count.flagged("erasure_conflict"),
+        unconfigured=count.flagged("unconfigured_jurisdiction"),
+    )
+
+
+def _rule(rule: Rule, reason: str | None, used: dict[str, int]) -> model.Rule:
+    """A rule the ledger did not adopt may still be that of a record, which may name jurisdictions of its own."""
+    records = used.get(rule.id, 0)
+    return model.Rule(
+        rule_id=rule.id,
+        jurisdiction=rule.jurisdiction,
+        instrument=rule.instrument,
+        minimum=rule.minimum,
+        trigger=rule.trigger,
+        erase=rule.erase,
+        status=rule.status,
+        adopted=reason is None or records > 0,
+        reason=reason,
+        records=records,
+    )
+
+
+def _now(vault: Vault) -> datetime:
+    return datetime.fromtimestamp(vault.clock() // 1_000_000, UTC)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("reasonvault")
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,294 @@
+"""Opening the population: sealed rows in, rows for the statistics and lines for the attachment out, in parallel.
+
+    with Opening(vault, ledger.id, processes=2) as opening:
+        for item in items:
+            for chunk in opening.take(item): ...     # chunks come in the order of the items
+        for chunk in opening.finish(): ...
+
+Workers are forked, not spawned: they inherit the opened key ring, so no key is ever pickled or put on a command line.
+They are forked before the caller opens its snapshot, and make their own database connection should they ever need one.
+Plaintext lives in a worker for as long as its record is read; what comes back is numbers, ids and relations.
+
+A line of the attachment, without white space between its parts:
+
+    {"seq":17,"leaf_hash":"<64 hex digits>","leaf":{...},"salt":"<base64url>","facets":{"record_id":...}}
+
+The leaf stands there as stored, so its bytes are those that ``leaf_hash`` is made of. The salt lets a reader check the
+facets against the leaf (FORMAT.md).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from reports.figures import Money
+from reports.rows import Opened, Row, confidence_position
+from vault.context import Vault
+from vault.core import canonical, leaf, packing, record_rules
+from vault.core.errors import EvidenceError, KeyGone, Unavailable
+from vault.core.flags import Flag
+from vault.core.leaf import RecordLeaf
+from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Confidence, Record
+from vault.core.record import Money as RecordMoney
+from vault.core.tree import leaf_hash
+from vault.db.store import SealedRow
+from vault.db.tables import FACET_COLUMNS
+from vault.opening import Opener
+from vault.verdict import Verdict
+
+CHUNK = 500
+_APIS = {code: word for word, code in API_CODES.items()}
+_OUTCOMES = {code: word for word, code in OUTCOME_CODES.items()}
+_FIDELITIES = {code: word for word, code in FIDELITY_CODES.items()}
+_FLAGS = tuple((flag.value, (flag.name or "").lower()) for flag in Flag)
+_OPTIONAL = frozenset({"below_threshold", "score", "ai_ms"})
+_REQUIRED = tuple(at for at, name in enumerate(FACET_COLUMNS) if name not in _OPTIONAL)
+
+
+class Item(NamedTuple):
+    """One record to read. ``in_period`` is false for one that is only asked what it says about others."""
+
+    seq: int
+    leaf: bytes  # as stored
+    sealed: SealedRow
+    in_period: bool
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A record that did not open: a verdict's name and what was found."""
+
+    seq: int
+    verdict: str
+    what: str
+
+
+class Chunk(msgspec.Struct):
+    """What became of a run of items.
+
+    Attributes:
+        rows: the period's, in order; ``opened`` is None where opening failed.
+        lines: the attachment's, one for each of ``rows``.
+        related: of the others, those that opened.
+        failures: every record that did not open.
+    """
+
+    rows: list[Row] = []
+    lines: list[bytes] = []
+    related: list[Row] = []
+    failures: list[Failure] = []
+
+
+def has_facets(sealed: SealedRow | None) -> bool:
+    """Say whether a row's facets can be read at all; edited ones may miss values, and the verifier tells of those."""
+    return sealed is not None and sealed.facets is not None and all(sealed.facets[at] is not None for at in _REQUIRED)
+
+
+class Opening:
+    """Worker processes that open records of one ledger. ``processes`` below 2 opens in this process.
+
+    The access must have been logged before: this is only the mechanism.
+    """
+
+    def __init__(self, vault: Vault, ledger: UUID, *, processes: int) -> None:
+        self._reader = _Reader(vault, ledger)
+        self._pool: ProcessPoolExecutor | None = None
+        self._waiting: deque[Future[bytes]] = deque()
+        self._most = processes + 1  # one chunk beyond the busy workers keeps them busy
+        self._items: list[Item] = []
+        if processes > 1:
+            fork = multiprocessing.get_context("fork")
+            self._pool = ProcessPoolExecutor(processes, mp_context=fork, initializer=_begin, initargs=(self._reader,))
+            _result(self._pool.submit(_nothing))  # forks all of them now
+
+    def __enter__(self) -> Opening:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def take(self, item: Item) -> Iterator[Chunk]:
+        """Take the next item; yield the chunks that are finished by now."""
+        self._items.append(item)
+        if len(self._items) >= CHUNK:
+            yield from self._submit()
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield the remaining chunks."""
+        yield from self._submit()
+        while self._waiting:
+            yield _decoder.decode(_result(self._waiting.popleft()))
+
+    def _submit(self) -> Iterator[Chunk]:
+        items, self._items = self._items, []
+        if self._pool is None:
+            yield self._reader.read(items)
+            return
+        self._waiting.append(self._pool.submit(_read, items))
+        if len(self._waiting) > self._most:
+            yield _decoder.decode(_result(self._waiting.popleft()))
+
+
+_decoder = msgspec.msgpack.Decoder(Chunk)
+_worker: _Reader | None = None
+
+
+def _begin(reader: _Reader) -> None:
+    global _worker
+    reader.after_fork()
+    _worker = reader
+
+
+def _nothing() -> bytes:
+    return b""
+
+
+def _read(items: list[Item]) -> bytes:
+    assert _worker is not None
+    return msgspec.msgpack.encode(_worker.read(items))
+
+
+def _result(future: Future[bytes]) -> bytes:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise Unavailable("a process that opened records died; no report was made: run the command again") from None
+
+
+class _Reader:
+    """Opens records and keeps of each what a report may hold."""
+
+    def __init__(self, vault: Vault, ledger: UUID) -> None:
+        self._engine = vault.engine
+        self._opener = Opener(vault.engine, vault.ring, ledger)
+        self._opener.load()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone; a new one is made if a row names an epoch that nobody knows."""
+        self._engine.dispose(close=False)
+
+    def read(self, items: Iterable[Item]) -> Chunk:
+        chunk = Chunk([], [], [], [])
+        for item in items:
+            data = packing.unpack(item.leaf)
+            place = leaf.parse(data)
+            assert isinstance(place, RecordLeaf)
+            opened = None
+            try:
+                raw = self._opener.open(place, item.sealed)
+                record = msgspec.json.decode(raw, type=Record)
+                opened = _opened(record)
+            except msgspec.MsgspecError:
+                chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, "what was sealed is no record"))
+            except KeyGone as error:
+                chunk.failures.append(Failure(item.seq, Verdict.MISSING.name, f"it cannot be opened: {error}"))
+            except EvidenceError as error:
+                what = str(error).partition(" at ledger")[0]
+                chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, what))
+            if item.in_period:
+                score = _score(record.confidence) if opened is not None else None
+                chunk.rows.append(_row(item, place, opened, score))
+                chunk.lines.append(_line(item, data))
+            elif opened is not None:
+                chunk.related.append(_row(item, place, opened, None))
+        return chunk
+
+
+def _opened(record: Record) -> Opened:
+    decision, review = record.decision, record.review
+    return Opened(
+        conversation_id=record.conversation_id,
+        step=record.step,
+        proposed=_money(decision.proposed),
+        executed=_money(decision.executed),
+        threshold=_threshold(record.confidence) if record.is_ai else None,
+        relates_to=tuple((relation.kind, relation.id) for relation in record.relates_to or ()),
+        review_agreed=None if review is None else review.agreed,
+    )
+
+
+def _money(said: RecordMoney | None) -> Money | None:
+    return None if said is None else Money(Decimal(said.amount), said.currency)
+
+
+def _score(confidence: Confidence | None) -> float | None:
+    return None if confidence is None or confidence.score is None else _position(confidence, confidence.score)
+
+
+def _threshold(confidence: Confidence | None) -> float | None:
+    if confidence is None or confidence.threshold is None:
+        return record_rules.DEFAULT_THRESHOLD
+    return _position(confidence, confidence.threshold)
+
+
+def _position(confidence: Confidence, value: float) -> float | None:
+    minimum, maximum = record_rules.scale(confidence)
+    upward = not record_rules.lower_is_better(confidence)
+    return confidence_position(value, minimum=minimum, maximum=maximum, higher_is_better=upward)
+
+
+def _row(item: Item, place: RecordLeaf, opened: Opened | None, score: float | None) -> Row:
+    facets = item.sealed.facets
+    assert facets is not None
+    return Row(
+        seq=item.seq,
+        record_id=facets[0],
+        occurred_at=facets[1],
+        jurisdictions=tuple(facets[2].split(",")),
+        record_class=facets[3],
+        api=_word(_APIS, facets[4]),
+        outcome=_word(_OUTCOMES, facets[5]),
+        money_moved=facets[7],
+        model=facets[12] or None,
+        score=score,
+        below_threshold=bool(facets[8]),
+        ai_ms=facets[10],
+        flags=facets[11],
+        fidelity=_word(_FIDELITIES, facets[6]),
+        keep_until=None if place.keep_until is msgspec.UNSET else _instant(place.keep_until),
+        group=place.group,
+        rules=place.rules,
+        opened=opened,
+    )
+
+
+def _line(item: Item, data: bytes) -> bytes:
+    facets: dict[str, Any] = dict(zip(FACET_COLUMNS, item.sealed.facets or (), strict=True))
+    facets["occurred_at"] = facets["occurred_at"].astimezone(UTC)
+    facets["jurisdictions"] = facets["jurisdictions"].split(",")
+    facets["api"] = _word(_APIS, facets["api"])
+    facets["outcome"] = _word(_OUTCOMES, facets["outcome"])
+    facets["fidelity"] = _word(_FIDELITIES, facets["fidelity"])
+    facets["flags"] = [name for value, name in _FLAGS if facets["flags"] & value]
+    facets["model"] = facets["model"] or None
+    return b'{"seq":%d,"leaf_hash":"%b","leaf":%b,"salt":"%b","facets":%b}\n' % (
+        item.seq,
+        leaf_hash(data).hex().encode(),
+        data,
+        canonical.b64_bytes(item.sealed.salt or b""),
+        msgspec.json.encode(facets),
+    )
+
+
+def _word(words: dict[int, str], code: int) -> str:
+    """An edited column may hold a code that nobody gave out; the verifier tells of it."""
+    return words.get(code, f"code {code}")
+
+
+def _instant(text: str) -> datetime | None:
+    """An edited leaf may hold a date that is none; the verifier tells of it."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

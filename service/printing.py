@@ -1,0 +1,144 @@
+"""How results read on the terminal: words for people beside the document that ``--json`` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from reports.model import EvidenceReport
+from retention.keeping import Adoption
+from vault.core import canonical
+from vault.verdict import LedgerReport
+
+SHOWN_FAULTS = 50
+
+
+class LinesOut:
+    """JSON lines to a file made at the first line, for its owner alone, or to a stream; to neither where both are None.
+
+    Attributes:
+        path: the file, None where there is none.
+        written: whether a line was written.
+    """
+
+    def __init__(self, path: Path | None, stream: TextIO | None) -> None:
+        self.path = path
+        self.written = False
+        self._stream = stream
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> LinesOut:
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)  # what an earlier run wrote no longer holds
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Write one document."""
+        self.raw(json.dumps(document, ensure_ascii=False))
+
+    def raw(self, line: str) -> None:
+        """Write a line that is JSON already, without its line feed."""
+        if self.path is not None and self._file is None:
+            self._file = open(self.path, "x", encoding="utf-8", opener=_private)
+        target = self._file or self._stream
+        if target is not None:
+            target.write(line + "\n")
+            self.written = True
+
+
+def ingested(counts: Mapping[str, int], ledger: str, refused: Path | None) -> str:
+    """Return one line about an ingest."""
+    words = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    return f"{ledger}: {words}" + (f"; refused lines in {refused}" if refused else "")
+
+
+def adoption_words(adoption: Adoption) -> str:
+    """Return the retention rules a ledger lives by, one a line, and those it does not."""
+    rows = [(rule, rule.instrument) for rule in adoption.adopted]
+    taken = [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {words}" for rule, words in rows]
+    left = [f"  {rule.id:<14} {rule.minimum:<5} {rule.status:<11} {words}" for rule, words in adoption.not_adopted]
+    return "\n".join(["Retention rules adopted:", *taken, "Not adopted:", *left])
+
+
+def adoption_document(adoption: Adoption) -> dict[str, Any]:
+    """Return the same for machines."""
+    return {
+        "rules": [
+            {"id": rule.id, "status": rule.status, "minimum": rule.minimum, "trigger": rule.trigger}
+            for rule in adoption.adopted
+        ],
+        "not_adopted": [{"id": rule.id, "status": rule.status, "reason": why} for rule, why in adoption.not_adopted],
+    }
+
+
+def verification_words(report: LedgerReport) -> str:
+    """Return what verification found in one ledger: a line, and one a fault."""
+    words = (
+        f"{report.name} {report.ledger}: {report.entries:,} entries, {report.envelopes:,} envelopes, "
+        f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
+        f"checkpoint of size {report.size:,}"
+    )
+    shown = [f"  {fault}" for fault in report.faults[:SHOWN_FAULTS]]
+    if len(report.faults) > len(shown):
+        shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
+    return "\n".join([words, *shown])
+
+
+def verification_document(report: LedgerReport) -> dict[str, Any]:
+    """Return the same for machines, with every fault that was kept."""
+    return {
+        "ledger": str(report.ledger),
+        "name": report.name,
+        "entries": report.entries,
+        "records": report.records,
+        "envelopes": report.envelopes,
+        "opened": report.opened,
+        "erased_by_policy": report.erased,
+        "unsealed": report.unsealed,
+        "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},
+        "faults": [
+            {"verdict": fault.verdict.name, "seq": fault.seq, "last": fault.last, "what": fault.what}
+            for fault in report.faults
+        ],
+        "counts": {verdict.name: count for verdict, count in report.counts.items()},
+    }
+
+
+def evidence_words(report: EvidenceReport, path: Path, pages: int, size: int) -> str:
+    """Return the findings of an evidence report in a few lines."""
+    population, integrity = report.population, report.integrity
+    missing = f"at most {population.known_missing:,} known to be missing" if population.known_missing else "none missing"
+    return (
+        f"{path}: {pages} pages, {size:,} bytes\n"
+        f"  {population.in_period:,} records of the period, {population.opened:,} opened; {missing}\n"
+        f"  integrity {integrity.verdict}; {report.exceptions_found} of {report.exceptions_tested} exception tests "
+        f"with findings; {report.low_confidence.count:,} low-confidence executions without review"
+    )
+
+
+def evidence_document(report: EvidenceReport) -> dict[str, Any]:
+    """Return the same for machines."""
+    population = report.population
+    return {
+        "report": report.identification.report_id,
+        "records": population.in_period,
+        "opened": population.opened,
+        "known_missing": population.known_missing,
+        "verdict": report.integrity.verdict,
+        "exceptions": {check.code: check.count for check in report.exceptions if check.not_tested is None}
+        | {"low_confidence": report.low_confidence.count},
+        "not_tested": {check.code: check.not_tested for check in report.exceptions if check.not_tested is not None},
+        "access_event": population.access_entry,
+    }
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
