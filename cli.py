@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import click
 
+from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.terminal import json_parameter, progress, reporting_errors, say
+from service.printing import (
+    LinesOut,
+    adoption_document,
+    adoption_words,
+    evidence_document,
+    evidence_words,
+    ingested,
+    verification_document,
+    verification_words,
+)
+from service.terminal import fail, json_parameter, progress, reporting_errors, say
 from vault import audit as auditing
 from vault import intake, ledgers, lines, reading, receipts
 from vault.core import canonical, receipt
-from vault.core.errors import UsageError
+from vault.core.errors import UsageError, VaultError
 from vault.db import migrate
 from vault.intake import Status
 from vault.keys.ring import Ring
-from vault.verdict import Depth, LedgerReport, worst
+from vault.verdict import Depth, worst
+
+_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 class _Commands(click.Group):
     """A group whose commands all have ``--json`` and end errors the same way."""
 
     group_class = type  # subgroups are of this class too
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        """Run, and end what click itself finds wrong as one line, too."""
+        try:
+            code = super().main(args, *rest, **named | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as asked:
+            asked.show()
+            sys.exit(asked.exit_code)
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            hint = f" (see '{context.command_path} --help')" if context else ""
+            json_wanted = "--json" in (sys.argv[1:] if args is None else args)
+            fail(UsageError(f"{error.format_message().rstrip('.')}{hint}"), as_json=json_wanted)
+        except click.Abort:
+            fail(VaultError("interrupted; nothing acknowledged is lost"))
+        sys.exit(code if isinstance(code, int) else 0)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         if cmd.callback is not None and not isinstance(cmd, click.Group):
@@ -180,25 +209,29 @@ def ingest(
     again: dict[int, int] = {}
     with _vault() as vault, _input(file) as stream, progress("ingest") as show:
         into = ledgers.get(vault, name)
-        with _Output(refused_file, sys.stderr) as refused, _Output(receipts_file, None) as given:
+        with LinesOut(refused_file, sys.stderr) as refused, LinesOut(receipts_file, None) as given:
+            finished = False
             try:
                 for batch in intake.ingest(vault, into, lines.numbered(stream), producer, processes=processes):
                     for result in batch.results:
                         counts[result.status.value] += 1
                         if result.status in (Status.REFUSED, Status.CONFLICTING):
-                            refused.line({k: getattr(result, k) for k in ("line", "path", "code", "reason")})
+                            refused.document({k: getattr(result, k) for k in ("line", "path", "code", "reason")})
                         elif result.status is Status.DUPLICATE and result.seq is not None:
                             again[result.line] = result.seq
                     if receipts_file is not None:
                         for result, leaf, proof in batch.receipts():
-                            given.receipt(result.line, receipt.issue(leaf, result.opening, proof))
+                            given.raw(_receipt(result.line, receipt.issue(leaf, result.opening, proof)))
                     show(sum(counts.values()), None)
+                if receipts_file is not None and again:
+                    found = dict(receipts.again(vault, into, set(again.values())))
+                    for number, seq in again.items():
+                        given.raw(_receipt(number, found[seq]))
+                finished = True
             finally:
-                _say_counts(counts, name, refused.path if refused.written else None)
-            if receipts_file is not None and again:
-                found = dict(receipts.again(vault, into, set(again.values())))
-                for number, seq in again.items():
-                    given.receipt(number, found[seq])
+                # Counts of a run that was cut short go to standard error: standard output is the error's.
+                words = ingested(counts, name, refused.path if refused.written else None)
+                say(words, counts, err=not finished)
     if counts["refused"] or counts["conflicting"]:
         sys.exit(3)
 
@@ -230,11 +263,11 @@ def verify(name: str | None, depth: str) -> None:
             *parts, wanted, ring=ring, only=name, progress=lambda _name, done, total: show(done, total)
         )
     verdict = worst(reports)
-    words = "\n".join(_verification_words(report) for report in reports)
+    words = "\n".join(verification_words(report) for report in reports)
     document = {
         "verdict": verdict.name if verdict else "OK",
         "depth": depth,
-        "ledgers": [_verification_document(report) for report in reports],
+        "ledgers": [verification_document(report) for report in reports],
     }
     say(f"{words}\n{verdict.name if verdict else 'OK'}", document)
     sys.exit(verdict.exit_code if verdict else 0)
@@ -271,12 +304,41 @@ def report() -> None:
     """Reports for auditors."""
 
 
+@report.command()
+@click.option("--ledger", "name", required=True, help="The ledger's name.")
+@click.option("--from", "first", type=_DAY, metavar="DATE", help="First day, in the ledger's first jurisdiction.")
+@click.option("--to", "end", type=_DAY, metavar="DATE", help="First day that is no longer included.")
+@click.option("--purpose", required=True, help="Why records are opened; goes into the access event and on page one.")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The PDF to make.")
+def evidence(name: str, first: datetime | None, end: datetime | None, purpose: str, out: Path) -> None:
+    """Make the evidence report of a ledger: pages for an auditor, the population attached. The access is logged first.
+
+    Exits 0 when the report was made, whatever it says.
+    """
+    from reports.issue import issue_evidence  # here: the page layout takes a second to load, which only this needs
+
+    book = wiring.rule_book()
+    with _vault() as vault, progress("evidence") as show:
+        subject = ledgers.get(vault, name)
+        period = period_of(book, subject.genesis.jurisdictions, first and first.date(), end and end.date())
+        made = issue_evidence(
+            vault, subject, book, period, purpose, out, progress=lambda _name, done, total: show(done, total)
+        )
+    facts = {"file": str(made.path), "sha256": made.sha256.hex(), "pages": made.pages, "bytes": made.size}
+    words = evidence_words(made.report, made.path, made.pages, made.size)
+    say(words, facts | {"event": made.event} | evidence_document(made.report))
+
+
 @contextlib.contextmanager
 def _vault() -> Iterator[Any]:
     home = homes.default_path()
     wiring.identity(home)
     with wiring.open_vault(home, homes.passphrase()) as vault:
         yield vault
+
+
+def _receipt(line: int, data: bytes) -> str:
+    return f'{{"line":{line},"receipt":{data.decode()}}}'
 
 
 def _embedded() -> Any:

@@ -1,6 +1,6 @@
 """One contender's process.
 
-    python -m bench.child < TASK.json > ANSWER.json
+python -m bench.child < TASK.json > ANSWER.json
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import cast
 
 import msgspec
 
-from bench.contender import Answer, Contender, NotRun, Task
+from bench.contender import Answer, Contender, NotRun, Task, Wrong
 from bench.measure import Stopwatch
+from vault.core.errors import VaultError
 
 # Imported by name and late, so that no process holds what only another contender needs.
 _CONTENDERS = {
@@ -35,6 +36,8 @@ def main() -> None:
         answer = Answer(clock.reading(contender(task, clock)))
     except NotRun as reason:
         answer = Answer(None, str(reason))
+    except (Wrong, VaultError) as error:
+        sys.exit(f"{task.contender}: {error}")
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 
 

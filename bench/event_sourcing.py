@@ -7,6 +7,7 @@ INSERTs, and the record kept as one text, so that it is not taken apart first.
 from __future__ import annotations
 
 import os
+from uuid import UUID
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -41,11 +42,11 @@ def run(task: Task, clock: Stopwatch) -> int:
         **_login(task.dsn),
     }
     saved = 0
-    with Application(environment) as application:
-        with clock:
-            for batch in records.batches(task.records, BATCH):
-                application.save(*[Decision(document=line.rstrip(b"\n").decode()) for line in batch])
-                saved += len(batch)
+    application: Application[UUID] = Application(environment)
+    with application, clock:
+        for batch in records.batches(task.records, BATCH):
+            application.save(*[Decision(document=line.rstrip(b"\n").decode()) for line in batch])
+            saved += len(batch)
     return saved
 
 

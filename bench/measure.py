@@ -175,10 +175,14 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_SECONDS):
-            for pid in (self._pid, *children(self._pid)):
-                size = high_water(pid)
-                if size:
-                    self._peaks[pid] = max(size, self._peaks.get(pid, 0))
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        for pid in (self._pid, *children(self._pid)):
+            size = high_water(pid)
+            if size:
+                self._peaks[pid] = max(size, self._peaks.get(pid, 0))
 
 
 def high_water(pid: int) -> int | None:

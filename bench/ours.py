@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
-from bench.contender import Task
+from bench.contender import Task, Wrong
 from bench.measure import Stopwatch
 from service import wiring
 from vault import audit, intake, ledgers, lines
@@ -22,10 +21,6 @@ from vault.verdict import Depth
 _PASSPHRASE = b"a benchmark has no secrets"
 _CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
 _LEDGER = "bench"
-
-
-class Wrong(Exception):
-    """The vault did not do what it was measured for, so there is no figure."""
 
 
 def ingest(task: Task, clock: Stopwatch) -> int:
@@ -73,5 +68,3 @@ def verify(task: Task, clock: Stopwatch) -> int:
 def _use(task: Task) -> None:
     """Point the vault at the run's own database. This process does nothing else, so its environment may change."""
     os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = task.dsn
-
-

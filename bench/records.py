@@ -16,6 +16,7 @@ import msgspec
 
 from bench import synthetic
 from vault import lines
+from vault.core.errors import UsageError
 
 _DISTINCT = 5000
 _SEED = 7
@@ -38,8 +39,8 @@ def pool(file: Path | None, distinct: int = _DISTINCT) -> Pool:
     """Return the records of a file (plain, gzip or zstd), or synthetic ones.
 
     Raises:
-        UsageError, RefusedInput: the file cannot be read.
-        ValueError: it holds no line.
+        UsageError: the file cannot be read, or holds no record.
+        RefusedInput: its compressed stream is damaged.
     """
     if file is None:
         made = list(synthetic.decisions(distinct, _SEED, start=_START))
@@ -47,7 +48,7 @@ def pool(file: Path | None, distinct: int = _DISTINCT) -> Pool:
     with lines.opened(file) as stream:
         found = [line for _, line in lines.numbered(stream)]
     if not found:
-        raise ValueError("the file holds no record")
+        raise UsageError(f"{file} holds no record")
     return Pool(found, f"{len(found):,} records of a file")
 
 

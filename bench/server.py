@@ -43,9 +43,11 @@ class Server:
     def settings(self) -> dict[str, str]:
         """Return SETTINGS as they are."""
         with psycopg.connect(self.admin_dsn) as connection:
-            rows = connection.execute("SELECT name, setting, unit FROM pg_settings WHERE name = ANY(%s)", [list(SETTINGS)])
-            found = {name: f"{value} x {unit}" if unit else value for name, value, unit in rows}
-        return {name: found[name] for name in SETTINGS}
+            rows = connection.execute(
+                "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [list(SETTINGS)]
+            )
+            found: dict[str, str] = dict(rows.fetchall())
+        return {name: found[name] for name in SETTINGS if name in found}
 
     @contextmanager
     def database(self, name: str) -> Iterator[str]:

@@ -325,4 +325,4 @@ def _version() -> str:
     try:
         return metadata.version("reasonvault")
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return "source tree, not installed"

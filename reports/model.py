@@ -234,7 +234,7 @@ class Rule:
     status: str
     adopted: bool
     reason: str | None = None
-    """Why a default rule was opted out of."""
+    """Why the ledger does not apply it."""
     records: int = 0
     """Records of the period whose leaf names this rule."""
 

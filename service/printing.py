@@ -47,7 +47,7 @@ class LinesOut:
     def raw(self, line: str) -> None:
         """Write a line that is JSON already, without its line feed."""
         if self.path is not None and self._file is None:
-            self._file = open(self.path, "x", encoding="utf-8", opener=_private)
+            self._file = open(self.path, "x", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by __exit__
         target = self._file or self._stream
         if target is not None:
             target.write(line + "\n")
@@ -115,10 +115,10 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
 def evidence_words(report: EvidenceReport, path: Path, pages: int, size: int) -> str:
     """Return the findings of an evidence report in a few lines."""
     population, integrity = report.population, report.integrity
-    missing = f"at most {population.known_missing:,} known to be missing" if population.known_missing else "none missing"
+    missing = f"at most {population.known_missing:,}" if population.known_missing else "none"
     return (
         f"{path}: {pages} pages, {size:,} bytes\n"
-        f"  {population.in_period:,} records of the period, {population.opened:,} opened; {missing}\n"
+        f"  {population.in_period:,} records of the period, {population.opened:,} opened; {missing} known to be missing\n"
         f"  integrity {integrity.verdict}; {report.exceptions_found} of {report.exceptions_tested} exception tests "
         f"with findings; {report.low_confidence.count:,} low-confidence executions without review"
     )

@@ -46,9 +46,9 @@ def say(words: str, document: dict[str, Any] | list[Any], *, err: bool = False) 
     click.echo(json.dumps(document, ensure_ascii=False, default=str) if wants_json() else words, err=err)
 
 
-def fail(error: VaultError) -> NoReturn:
+def fail(error: VaultError, *, as_json: bool = False) -> NoReturn:
     """Print one line on standard error (and a JSON document on standard output where asked) and end."""
-    if wants_json():
+    if as_json or wants_json():
         click.echo(json.dumps({"error": str(error), "exit_code": error.exit_code}, ensure_ascii=False))
     click.echo(f"reasonvault: {error}", err=True)
     sys.exit(error.exit_code)

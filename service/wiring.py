@@ -26,6 +26,7 @@ from vault.db import migrate, store
 from vault.db.embedded import EmbeddedServer
 from vault.db.engine import connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
+from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
 from vault.keys.provider import Signer
 from vault.keys.ring import Ring, tenant_ref
@@ -196,7 +197,7 @@ def _ensure_events(vault: Vault) -> bool:
 def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
     forbid_core_dumps()
     path = home / "keys"
-    if path.is_dir() and any(path.iterdir()):
+    if Layout(path).manifest.exists():
         opened = KeyDirectory.open(path, passphrase, clock=time.monotonic)
     else:
         opened = KeyDirectory.create(path, passphrase, clock=time.monotonic)

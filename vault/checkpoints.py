@@ -59,17 +59,20 @@ class Checkpoints:
         return VerifierKey.from_public(self.origin(ledger), self._public_key)
 
     def ledgers(self) -> list[UUID]:
-        """Return every ledger that ever had a checkpoint here."""
+        """Return every ledger that ever had a checkpoint here; a directory that is still empty never had."""
         if not self._directory.is_dir():
             return []
-        return sorted(UUID(path.name) for path in self._directory.iterdir() if _is_uuid(path.name))
+        names = sorted(path.name for path in self._directory.iterdir() if _is_uuid(path.name))
+        return [UUID(name) for name in names if self._has_begun(UUID(name))]
 
     def begin(self, ledger: UUID) -> None:
         """Sign the empty tree of a ledger about to be created, so that from now on a missing file means harm."""
-        path = self._place(ledger)
-        if not path.exists():
-            _make_directory(path)
+        if not self._has_begun(ledger):
+            _make_directory(self._place(ledger))
             self._write(ledger, 0, EMPTY_ROOT)
+
+    def _has_begun(self, ledger: UUID) -> bool:
+        return any((self._place(ledger) / name).exists() for name in ("checkpoint", "pending"))
 
     def read(self, ledger: UUID) -> Checkpoint | None:
         """Return the last checkpoint, its signature verified; None when there is none.
@@ -220,7 +223,7 @@ def _is_uuid(text: str) -> bool:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync(path.parent)
     except OSError as error:
         raise Unavailable(f"cannot write below {path.parent}: {error.strerror}") from None

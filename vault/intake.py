@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from vault import events
+from vault import events, ledgers
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
 from vault.core.errors import Missing, RefusedInput, Unavailable
@@ -108,6 +108,8 @@ def ingest(
         accept_cards=accept_cards,
     )
     linker = _Linker(vault, terms)
+    if ledger.size <= 1:
+        ledgers.announce(vault, ledger)  # its making may have ended half way
     damage: list[RefusedInput] = []
     lines = _before_damage(lines, damage)
     first = list(itertools.islice(lines, _SMALL))

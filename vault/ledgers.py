@@ -5,7 +5,7 @@
     3. sign the checkpoint of size 1
     4. record ``ledger.created`` with the genesis leaf's hash in the events ledger
 
-A crash after 2 leaves a ledger that nobody may write to yet; making it again, or any append to it, finishes 3 and 4.
+A crash after 2 leaves a ledger that nobody has written to yet; making it again, or the first ingest, finishes 3 and 4.
 """
 
 from __future__ import annotations
@@ -128,14 +128,16 @@ def find(vault: Vault, name: str) -> Ledger | None:
 
 
 def get(vault: Vault, name: str) -> Ledger:
-    """Return the ledger of this name.
+    """Return the ledger of decisions of this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or the name is that of the events.
     """
     found = find(vault, name)
     if found is None:
         raise UsageError(f"no ledger is named {name}: see 'reasonvault ledger list'")
+    if found.row.kind != "decisions":
+        raise UsageError(f"ledger {name} holds what people and jobs did, and no records")
     return found
 
 

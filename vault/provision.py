@@ -1,7 +1,8 @@
 """Provisioning: the keys a writer needs before it can seal, one provider call a group and a day.
 
-Order for a group that is new: provider key, group row, event. A crash in between leaves a provider key that the next try
-finds and uses; the group row is inserted at most once, whoever comes first, and every writer uses the one that stands.
+Order for a group that is new: provider key, event, group row. A crash in between leaves a provider key that the next
+try finds, tells of again and uses; the group row is inserted at most once, whoever comes first, and every writer uses the
+one that stands.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Provisioner:
     """Keys for one ledger and this process, kept for as long as the day lasts.
 
     Args:
-        announce: told of each group this process made, so that the events ledger hears of every provider key.
+        announce: told of each group this process makes, so that the events ledger hears of every provider key, of some
+            more than once.
     """
 
     def __init__(self, vault: Vault, ledger: UUID, announce: Callable[[GroupRow], None]) -> None:
@@ -64,14 +66,14 @@ class Provisioner:
         if standing is not None:
             return standing
         made = self._vault.ring.new_group(self._ledger, name)
+        # Told first: a crash in between tells it twice, and never leaves a key nobody was told of.
+        self._announce(made)
         transact(
             self._vault.engine,
             lambda connection: store.insert_group(connection, self._ledger, name, made.key_ref, made.index_key),
         )
         standing = find_group(self._vault, self._ledger, name)
         assert standing is not None
-        if standing.index_key == made.index_key:
-            self._announce(made)
         return standing
 
     def _keep(self, epoch: EpochRow) -> None:

@@ -1,6 +1,6 @@
 """Canonical JSON: the one spelling of a leaf, so that two parsers can never read two leaves.
 
-A subset of RFC 8785: objects with sorted keys, arrays, strings of ``[A-Za-z0-9._:/+-]`` and integers from 0 to 2^53 - 1.
+A subset of RFC 8785: objects with sorted keys, arrays, strings of ``[A-Za-z0-9._:/+-]``, integers from 0 to 2^53 - 1.
 Inside that subset RFC 8785 asks for nothing but sorted keys and no white space, so any JSON library can check it.
 
     >>> encode({"seq": 7, "kind": "record"})
@@ -19,10 +19,11 @@ from vault.core.errors import Modified
 
 MAX_LEAF = 4096
 """Bytes in a leaf at most."""
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader reads alike (RFC 8259 section 6)."""
 
 _ALLOWED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-"
 _STRUCTURE = b'{}[]",:'
-_MAX_INTEGER = 2**53 - 1
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -99,7 +100,7 @@ def _require_subset(value: object, depth: int = 0) -> None:
         case bool() | float() | None:
             raise ValueError("only strings, integers, arrays and objects")
         case int():
-            if not 0 <= value <= _MAX_INTEGER:
+            if not 0 <= value <= MAX_INTEGER:
                 raise ValueError("integer out of range")
         case str():
             if not is_word(value):

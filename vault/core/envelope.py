@@ -1,7 +1,8 @@
 """Envelope: one part of a record, sealed under a record key that is used once.
 
 Order: compress, pad, seal with the header as associated data. The header is not stored: it is rebuilt from the leaf and
-the facets that stand beside the envelope, so a ciphertext that is moved to another row, or whose row is edited, no longer opens.
+the facets that stand beside the envelope, so a ciphertext that is moved to another row, or whose row is edited, no
+longer opens.
 
 Header H v1 (associated data), big-endian:
 
@@ -171,7 +172,7 @@ def open_part(envelope: bytes, record_key: bytes, commitment: bytes, context: Co
     try:
         if zstandard.frame_content_size(frame) not in range(MAX_PLAINTEXT + 1):
             raise Modified("envelope decompresses to more than a part may hold")
-        return dictionary.decompressor(codec).decompress(frame)
+        return dictionary.decompressor(codec).decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError:
         raise Modified("envelope does not decompress") from None
 

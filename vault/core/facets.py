@@ -89,5 +89,12 @@ def canonical(facets: Facets) -> bytes:
 
 
 def digest(facets: Facets, salt: bytes) -> bytes:
-    """Return SHA-256(salt || canonical facets), 32 bytes: what the leaf commits to."""
+    """Return SHA-256(salt || canonical facets), 32 bytes: what the leaf commits to.
+
+    Raises:
+        Modified: a value does not fit its field, or the salt has another length: with a free border between the two,
+            other facets could have the same digest.
+    """
+    if len(salt) != SALT_BYTES:
+        raise Modified(f"a salt of facets does not have {SALT_BYTES} bytes")
     return hashlib.sha256(salt + canonical(facets)).digest()

@@ -1,7 +1,7 @@
 """Leaves: the small commitments that name nobody and are kept for ever.
 
-A leaf is canonical JSON (vault.core.canonical). Three kinds share ``v``, ``kind``, ``ledger`` and ``seq``; every leaf but
-the genesis carries ``prev``, the RFC 6962 hash of the leaf before it, inside the bytes that the Merkle tree hashes.
+A leaf is canonical JSON (vault.core.canonical). Three kinds share ``v``, ``kind``, ``ledger`` and ``seq``; every leaf
+but the genesis carries ``prev``, the RFC 6962 hash of the leaf before it, inside the bytes that the Merkle tree hashes.
 
 Record leaf v1, keys in canonical order:
 
@@ -23,11 +23,13 @@ Record leaf v1, keys in canonical order:
     seq           position in the ledger, from 0
     v             1
 
-A new key or meaning needs ``v`` 2; readers refuse versions they do not know. See FORMAT.md for genesis and event leaves.
+A new key or meaning needs ``v`` 2; readers refuse versions they do not know. See FORMAT.md for genesis and event
+leaves, and vault.core.leaf_forms for the form of each member.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -35,11 +37,12 @@ from uuid import UUID
 
 import msgspec
 
-from vault.core import canonical
+from vault.core import canonical, leaf_forms
 from vault.core.errors import Modified
 
 VERSION = 1
 ID_TAG_BYTES = 16
+_MAX_DRAFT = canonical.MAX_LEAF - 43 - 16 - len(',"v":1}')  # room for the hash before, and for the longest position
 
 
 class RecordLeaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,11 +132,9 @@ def at(head: bytes, middle: bytes, seq: int, prev: bytes) -> bytes:
 def draft(fields: dict[str, Any]) -> Draft:
     """Return the draft of a record or event leaf from its fields (without ``prev``, ``seq``, ``v``)."""
     blank = canonical.encode({**fields, "prev": "", "seq": 0, "v": VERSION})
-    if len(blank) > canonical.MAX_LEAF - 64:
-        raise ValueError("leaf too long")
     head, _, rest = blank.rpartition(b'"prev":"')
     middle, _, _ = rest.rpartition(b'0,"v":1}')
-    return Draft(head + b'"prev":"', middle)
+    return _bounded(Draft(head + b'"prev":"', middle))
 
 
 def record_draft(
@@ -159,7 +160,7 @@ def record_draft(
     b64 = canonical.b64_bytes
     dated = b"" if keep_until is None else b'"keep_until":"%b",' % _instant(keep_until)
     counted = b"" if producer_seq is None else b'"producer_seq":%d,' % producer_seq
-    return Draft(
+    made = Draft(
         b'{"facets":"%b","group":"%b","id_tag":"%b",%b"key":"%b","kind":"record","ledger":"%b","parts":["%b"],'
         b'"plaintext":"%b","prev":"'
         % (
@@ -175,6 +176,14 @@ def record_draft(
         b'","producer":"%b",%b"received_at":"%b","rulebook":"%b","rules":[%b],"seq":'
         % (_word(producer), counted, _word(received_at), b64(rulebook), _words(rules)),
     )
+    return _bounded(made)
+
+
+def _bounded(made: Draft) -> Draft:
+    """Refuse now what would be too long wherever it is put: a leaf that nobody reads must never be written."""
+    if len(made.head) + len(made.middle) > _MAX_DRAFT:
+        raise ValueError("leaf too long")
+    return made
 
 
 @lru_cache(maxsize=4096)
@@ -194,35 +203,62 @@ def _instant(seconds: int) -> bytes:
     return instant(seconds).encode("ascii")
 
 
-_decoders: dict[bytes, msgspec.json.Decoder[Any]] = {
-    b"record": msgspec.json.Decoder(RecordLeaf),
-    b"genesis": msgspec.json.Decoder(GenesisLeaf),
-    b"event": msgspec.json.Decoder(EventLeaf),
-}
-# Record and genesis leaves stand in order already; an event's facts do not. Sorting is cheap for all of them.
-_encoder = msgspec.json.Encoder(order="sorted")
+_record_decoder = msgspec.json.Decoder(RecordLeaf)
+_SEALED = frozenset({"group", "key", "parts", "plaintext", "rulebook", "rules"})
 
 
 def parse(data: bytes) -> Leaf:
-    """Return the leaf of stored bytes, having checked that they are canonical.
+    """Return the leaf of stored bytes, having checked that they are canonical and that every member has its form.
 
     Raises:
-        Modified: not canonical JSON, an unknown kind, version or field. What the digests commit to is not checked here.
+        Modified: not canonical JSON, an unknown kind, version or member, or a member of the wrong form. What the
+            digests commit to is not checked here.
     """
-    if not canonical.spelled_with_allowed_bytes(data):
-        raise Modified("leaf has bytes outside the canonical subset")
-    _, _, rest = data.partition(b'"kind":"')
-    decoder = _decoders.get(rest[: rest.find(b'"')])
-    if decoder is None:
-        raise Modified("leaf is of no known kind")
-    try:
-        leaf: Leaf = decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        raise Modified("leaf does not have the fields of its kind") from None
-    if leaf.v != VERSION:
+    if len(data) <= canonical.MAX_LEAF and leaf_forms.RECORD.fullmatch(data):
+        return _record(_record_decoder.decode(data))
+    document = canonical.decode(data)
+    if document.get("v") != VERSION:
         raise Modified("leaf has an unknown version")
-    if _encoder.encode(leaf) != data:
-        raise Modified("leaf is not canonical JSON")
+    leaf_forms.check(document)
+    try:
+        if document.get("kind") == "genesis":
+            return _genesis(msgspec.convert(document, GenesisLeaf))
+        if document.get("kind") == "event":
+            return _event(msgspec.convert(document, EventLeaf), document.keys())
+    except msgspec.ValidationError:
+        raise Modified("leaf does not have the fields of its kind") from None
+    raise Modified("leaf is of no known kind, or does not have the form of its kind")
+
+
+def _record(leaf: RecordLeaf) -> RecordLeaf:
+    counter = 0 if leaf.producer_seq is msgspec.UNSET else leaf.producer_seq
+    if not 0 < leaf.seq <= canonical.MAX_INTEGER or counter > canonical.MAX_INTEGER or not leaf.parts:
+        raise Modified("record leaf has a number or a list out of range")
+    leaf_forms.check_order(leaf.rules)
+    leaf_forms.check_day(leaf.received_at[:10])
+    if leaf.keep_until is not msgspec.UNSET:
+        leaf_forms.check_day(leaf.keep_until[:10])
+    return leaf
+
+
+def _genesis(leaf: GenesisLeaf) -> GenesisLeaf:
+    if leaf.seq != 0:
+        raise Modified("genesis leaf is not the first of its ledger")
+    leaf_forms.check_day(leaf.created_at[:10])
+    return leaf
+
+
+def _event(leaf: EventLeaf, members: Set[str]) -> EventLeaf:
+    if leaf.seq == 0:
+        raise Modified("event leaf stands where the genesis leaf belongs")
+    promised = members & _SEALED
+    if promised not in (set(), _SEALED) or ("keep_until" in members and not promised) or leaf.parts == ():
+        raise Modified("event leaf has some of the fields of sealed details, and not all")
+    leaf_forms.check_day(leaf.at[:10])
+    if leaf.rules is not msgspec.UNSET:
+        leaf_forms.check_order(leaf.rules)
+    if leaf.keep_until is not msgspec.UNSET:
+        leaf_forms.check_day(leaf.keep_until[:10])
     return leaf
 
 

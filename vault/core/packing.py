@@ -1,10 +1,11 @@
 """Packing: how a leaf lies on disk. The leaf itself, and every hash of it, is the canonical JSON inside.
 
-Half of a leaf is base64 of digests and most of the rest is the same in every leaf, so a small dictionary takes it to about
-half its size, and leaves are kept for ever. Stored forms, told apart by the first byte:
+Half of a leaf is base64 of digests and most of the rest is the same in every leaf, so a small dictionary takes it to
+about half its size, and leaves are kept for ever. Stored forms, told apart by the first byte:
 
     0x7B ('{')  the leaf's bytes as they are
-    0x01        zstd frame without magic number and without content size, with packaged leaf dictionary 1
+    0x01        zstd frame of one block, without magic number, with packaged leaf dictionary 1:
+                0 (frame header descriptor), window descriptor, u24 little-endian block header, block
 
 New forms take new first bytes; these two stay readable for ever.
 """
@@ -19,7 +20,8 @@ from vault.core import canonical, dictionary
 from vault.core.errors import Modified
 
 _PACKED = b"\x01"
-_STATES_SIZE = 0b1110_0000  # RFC 8878 3.1.1.1.1: frame content size flag and single segment flag
+_PLAIN = b"\x00"  # RFC 8878 3.1.1.1.1: no content size, no single segment, no checksum, no dictionary id
+_LAST, _RLE = 0b001, 0b010  # RFC 8878 3.1.1.2: bit 0 marks the last block; bits 1-2 its type, 1 = one byte, repeated
 
 
 def pack(leaf: bytes) -> bytes:
@@ -35,8 +37,11 @@ def unpack(stored: bytes) -> bytes:
     """
     if stored[:1] == b"{":
         return stored
-    # A frame that states its size would be given that much memory, whatever bound we name.
-    if stored[:1] != _PACKED or len(stored) < 2 or stored[1] & _STATES_SIZE:
+    # A frame that states its size would be given that much memory, whatever bound we name; and bytes behind the block
+    # would be a place to hide something in, since the library stops there and nothing hashes them.
+    block = int.from_bytes(stored[3:6], "little")
+    size = 1 if block & 0b110 == _RLE else block >> 3
+    if stored[:2] != _PACKED + _PLAIN or not block & _LAST or len(stored) != 6 + size:
         raise Modified("stored leaf is of no known form")
     try:
         return _decompressor().decompress(stored[1:], max_output_size=canonical.MAX_LEAF)

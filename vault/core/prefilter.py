@@ -102,16 +102,19 @@ def _any_sign(data: bytes, quotes_part: bool) -> bool:
     joined = data.translate(_JOINED, between)
     if b"!" in joined or b"<" in data:
         return True
-    if _CARD_DIGITS in joined and _CARD_DIGITS in _without_long_runs(data).translate(_JOINED, between):
-        return True
+    if _CARD_DIGITS in joined:
+        data = _without_long_runs(data)
+        if _CARD_DIGITS in data.translate(_JOINED, between):
+            return True
     # Texts are also read with their line breaks taken out. JOINED has none, names and shapes may need either.
     unbroken = data.translate(None, b"\n") if b"\n" in data.rstrip(b"\n") else data
     if _names_a_value(joined, unbroken, ascii_only):
         return True
     unshaped = b"" if ascii_only else _CONTINUATION
-    if _shapes_an_identity(data.translate(_SHAPED, unshaped), data, unbroken):
-        return True
-    return unbroken is not data and _shapes_an_identity(unbroken.translate(_SHAPED, unshaped), unbroken, unbroken)
+    return _shapes_an_identity(data.translate(_SHAPED, unshaped), data, unbroken, ascii_only) or (
+        unbroken is not data
+        and _shapes_an_identity(unbroken.translate(_SHAPED, unshaped), unbroken, unbroken, ascii_only)
+    )
 
 
 def _without_long_runs(data: bytes) -> bytes:
@@ -146,7 +149,7 @@ def _names_a_value(joined: bytes, data: bytes, ascii_only: bool) -> bool:
 _VALUE_NAMES = tuple(name.encode() for name in ("安全码", "安全碼", "背面"))
 
 
-def _shapes_an_identity(shaped: bytes, data: bytes, naming: bytes) -> bool:
+def _shapes_an_identity(shaped: bytes, data: bytes, naming: bytes, ascii_only: bool) -> bool:
     """The short numbers: Singapore and Hong Kong by their letters, the United States by groups or by a name."""
     if b"000-00-0000" in shaped:
         return True
@@ -154,13 +157,17 @@ def _shapes_an_identity(shaped: bytes, data: bytes, naming: bytes) -> bool:
         return True
     if b"000000" not in shaped:
         return False
-    if b"a-0000000-a" in shaped or (b"a0000000a" in shaped and _SINGAPORE.search(data)):
+    if b"0000000" in shaped and (
+        b"a-0000000-a" in shaped
+        or (b"a0000000a" in shaped and _SINGAPORE.search(data))
+        or (b"000000000" in shaped and any(name in naming.lower() for name in (b"ssn", b"security")))
+    ):
         return True
-    lower = naming.lower()
-    return (b"000000000" in shaped and (b"ssn" in lower or b"security" in lower)) or (
-        b"a000000" in shaped and any(name in lower for name in _HONG_KONG_NAMES)
+    return b"a000000" in shaped and (
+        any(name in naming.lower() for name in (b"hkid", b"hk_id"))
+        or (not ascii_only and any(name in naming for name in _HONG_KONG_NAMES))
     )
 
 
 _SINGAPORE = re.compile(rb"(?<![0-9A-Za-z])[STFGMstfgm][0-9]{7}[A-Za-z](?![0-9A-Za-z])")
-_HONG_KONG_NAMES = tuple(name.encode() for name in ("hkid", "hk_id", "身份證", "身份证"))
+_HONG_KONG_NAMES = tuple(name.encode() for name in ("身份證", "身份证"))

@@ -1,13 +1,14 @@
 """Receipt: what a producer takes home when its record is sealed.
 
-Three things that a stranger can check without us: the leaf, a C2SP tlog-proof that the leaf is in a log whose checkpoint
-is signed, and the opening that proves exactly these bytes were sealed. Whoever has the receipt and the record's bytes runs
+Three things that a stranger can check without us: the leaf, a C2SP tlog-proof that the leaf is in a log whose
+checkpoint is signed, and the opening that proves exactly these bytes were sealed. Whoever has the receipt and the
+record's bytes runs
 
     HMAC-SHA-256(opening, bytes) == leaf.plaintext     and     the tlog-proof of the leaf verifies
 
 The opening is a secret of the producer: with it, and a guess of the bytes, anyone can test the guess.
 
-    {"receipt":"reasonvault-receipt/1","leaf":"<canonical leaf>","opening":"<base64url>","proof":"c2sp.org/tlog-proof@v1\\n..."}
+    {"receipt":"reasonvault-receipt/1","leaf":"<canonical leaf>","opening":"<base64url>","proof":"c2sp.org/..."}
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
+import jiter
 import msgspec
 
 from vault.core import canonical, envelope, leaf, proof
@@ -56,8 +58,9 @@ def verify(data: bytes, record: bytes | None, keys: Sequence[VerifierKey], origi
         Modified: the leaf, the path, the signature or the record's bytes do not agree.
     """
     try:
+        jiter.from_json(data, catch_duplicate_keys=True)  # of two leaves, another reader might believe the other one
         held = msgspec.json.decode(data, type=Receipt)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise RefusedInput("not a reasonvault-receipt/1") from None
     if held.receipt != FORMAT:
         raise RefusedInput("a receipt of an unknown version", "$.receipt")
@@ -66,6 +69,8 @@ def verify(data: bytes, record: bytes | None, keys: Sequence[VerifierKey], origi
     inclusion = proof.Proof.parse(held.proof)
     if not isinstance(place, leaf.RecordLeaf) or place.seq != inclusion.index:
         raise Modified("the receipt's leaf and proof name different positions")
+    if origin.rpartition("/")[2] != place.ledger:
+        raise Modified("the receipt's leaf and proof name different ledgers")
     checkpoint = proof.verify(inclusion, leaf_bytes, keys, origin)
     if record is not None and held.opening is not msgspec.UNSET:
         made = envelope.plaintext_commitment(canonical.unb64(held.opening, 32), record)

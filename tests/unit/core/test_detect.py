@@ -63,6 +63,7 @@ def test_a_card_alone_is_found_however_it_is_cut(middle: int, cuts: tuple[int, .
         "4111.111111111111",  # a decimal number
         "x4111111111111111" + "0" * 4,
         "4111 (card) 1111 1111 1111",
+        "4111,1111,1111,1111,2026,1234",  # a list of numbers
     ],
 )
 def test_digits_that_do_not_look_like_one_number(text: str) -> None:

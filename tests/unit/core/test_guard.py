@@ -242,7 +242,8 @@ def disguised(draw: st.DrawFn) -> str:
     separator = draw(st.sampled_from(SEPARATORS))
     step = draw(st.sampled_from([1, 2, 3, 4, 4, 4, 6, 8, 40]))
     text = separator.join(number[i : i + step] for i in range(0, len(number), step))
-    text = draw(st.sampled_from([str, str, str, wide, str.lower]))(text)
+    change = draw(st.sampled_from(["none", "none", "none", "wide", "lower"]))
+    text = wide(text) if change == "wide" else text.lower() if change == "lower" else text
     if draw(st.integers(0, 5)) == 0:
         text = base64.b64encode(text.encode()).decode()
     if draw(st.integers(0, 7)) == 0:
@@ -277,7 +278,7 @@ documents = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(documents, st.booleans(), st.sampled_from([None, 1]))
 @example({"prompt": "S123\u200b4567D"}, True, None)
 @example({"prompt": "a\nS1234567D"}, False, None)
@@ -320,4 +321,4 @@ def test_every_decimal_digit_of_unicode_folds_to_ascii() -> None:
     ["4 ", "4111 ", "2601051234567894 ", "1-", "a1-", "S1234567D ", "A123456(3)", "cvv ", "<1", "NDEx", "\\u0034"],
 )
 def test_long_repetitions_end(unit: str) -> None:
-    detect(unit * (2**20 // len(unit) // 8))
+    detect(unit * (2**20 // len(unit) // 32))
