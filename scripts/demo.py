@@ -1,4 +1,5 @@
-"""The main job in front of your eyes: decisions in, verified, reported; then a damaged copy that the verifier finds out.
+"""The main job in front of your eyes: decisions in, verified, reported; then a damaged copy that the verifier finds
+out.
 
 Everything lies below .demo/ in the clone; each run starts anew. ``scripts/demo`` calls this inside the environment.
 """
@@ -14,7 +15,6 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any

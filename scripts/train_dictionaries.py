@@ -3,8 +3,8 @@
     python scripts/train_dictionaries.py leaf 1     writes vault/core/leaf-1.dict.txt
     python scripts/train_dictionaries.py record 1   writes vault/core/record-1.dict.txt
 
-A dictionary that was released is never trained again: envelopes and leaves on disk need its exact bytes. A better one gets
-the next number.
+A dictionary that was released is never trained again: envelopes and leaves on disk need its exact bytes. A better
+one gets the next number.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ _SIGNER = "checkpoint.1"
 class Database:
     """The database behind a home: ``DATABASE_URL`` where it is set, else the embedded server, started on demand.
 
-    With a URL, the owner's rights come from DATABASE_OWNER_URL where that is set; every session of the application takes
-    on its own small role whichever login it uses.
+    With a URL, the owner's rights come from DATABASE_OWNER_URL where that is set; every session of the application
+    takes on its own small role whichever login it uses.
     """
 
     def __init__(self, home: Path) -> None:

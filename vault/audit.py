@@ -62,8 +62,8 @@ def audit(
         Unavailable: the database or, at depth OPEN, the key provider cannot be reached; nothing was concluded.
         Missing: ``only`` names a ledger that nothing knows of.
     """
-    # First the checkpoints, then one snapshot for heads and entries: appends that go on beside us look neither missing nor
-    # forged, since whatever was signed before the snapshot is in it.
+    # First the checkpoints, then one snapshot for heads and entries: appends that go on beside us look neither
+    # missing nor forged, since whatever was signed before the snapshot is in it.
     signed = {ledger: _signed(checkpoints, ledger) for ledger in checkpoints.ledgers()} | dict(at or {})
     with translated(), engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")

@@ -22,6 +22,7 @@ import msgspec
 from vault import opening, sealing
 from vault.core import canonical, envelope, facets, leaf, packing
 from vault.core.errors import EvidenceError, KeyGone, Modified, RefusedInput
+from vault.core.facets import Facets
 from vault.core.leaf import EventLeaf, GenesisLeaf, Leaf, RecordLeaf
 from vault.core.note import VerifierKey
 from vault.core.parse import parse
@@ -138,9 +139,11 @@ class Checker:
             return
         before = len(report.counts) and sum(report.counts.values())
         try:
-            context = opening.context(parsed, sealed)
             if isinstance(parsed, RecordLeaf):
-                self._check_facets(parsed, sealed, row.seq)
+                columns = self._check_facets(parsed, sealed, row.seq)
+                context = opening.record_context(parsed, report.ledger, columns)
+            else:
+                context = opening.context(parsed, sealed)
             if canonical.b64(envelope.part_digest(sealed.envelope, context)) != promised[0]:
                 report.add(Verdict.MODIFIED, row.seq, "its envelope is not the one the leaf commits to")
         except Modified as error:
@@ -151,11 +154,13 @@ class Checker:
         if self._opener is not None and before == sum(report.counts.values()):
             self._check_opened(self._opener, parsed, sealed, row.seq)
 
-    def _check_facets(self, parsed: RecordLeaf, sealed: SealedRow, seq: int) -> None:
-        if sealed.facets is None or sealed.salt is None:
+    def _check_facets(self, parsed: RecordLeaf, sealed: SealedRow, seq: int) -> Facets:
+        if sealed.facets is None or sealed.salt is None or None in sealed.facets[:4]:
             raise Modified("its facets or their salt are missing")
-        if canonical.b64(facets.digest(sealing.from_columns(sealed.facets), sealed.salt)) != parsed.facets:
+        columns = sealing.from_columns(sealed.facets)
+        if canonical.b64(facets.digest(columns, sealed.salt)) != parsed.facets:
             self._report.add(Verdict.MODIFIED, seq, "its facets or their salt are not those the leaf commits to")
+        return columns
 
     def _check_opened(self, opener: Opener, parsed: RecordLeaf | EventLeaf, sealed: SealedRow, seq: int) -> None:
         report = self._report
@@ -214,7 +219,8 @@ def _compare_with_plaintext(opener: Opener, parsed: RecordLeaf, sealed: SealedRo
     """Derive facets and blind indexes again.
 
     Raises:
-        Modified: a column says other than the record. Flags are not derived again: they hold what the guard and the rules
+        Modified: a column says other than the record. Flags are not derived again: they hold what the guard and the
+        rules
             of that day noticed, and the leaf commits to them.
     """
     assert sealed.facets is not None

@@ -7,13 +7,15 @@ Below ``<home>/checkpoints/<ledger uuid>/``:
 
 Order around every commit, under the head's row lock up to step 3:
 
-    1. compare: the database's head must be the checkpoint's tree, or one that ``pending`` announced; else FORKED, no append
+    1. compare: the database's head must be the checkpoint's tree, or one that ``pending`` announced; else FORKED, no
+    append
     2. announce: write the head this transaction will reach to ``pending``, fsync
     3. COMMIT, the commit point
     4. sign the new head, write ``checkpoint`` by compare-and-swap, fsync; then receipts
 
-A crash before 3 leaves an announcement that nothing reached: harmless. A crash after 3 leaves entries that the next append
-finds announced, and signs. Without step 2 that next append would sign whatever rows a database owner had put there.
+A crash before 3 leaves an announcement that nothing reached: harmless. A crash after 3 leaves entries that the next
+append finds announced, and signs. Without step 2 that next append would sign whatever rows a database owner had put
+there.
 """
 
 from __future__ import annotations
@@ -107,7 +109,8 @@ class Checkpoints:
         """Compare the database's head with what was signed or announced, and return its frontier.
 
         Args:
-            earlier: the checkpoint as it was read before the head was, where the caller does not hold the head's lock and
+            earlier: the checkpoint as it was read before the head was, where the caller does not hold the head's
+            lock and
                 appends may go on; None reads it now.
 
         Raises:
@@ -166,8 +169,8 @@ class Checkpoints:
     def publish(self, ledger: UUID, frontier: Frontier) -> str:
         """Sign a committed head and return the note.
 
-        The file moves by compare-and-swap and only forward: when another process has signed a later head already, that one
-        stays, and this commit's own checkpoint is still good for its receipts.
+        The file moves by compare-and-swap and only forward: when another process has signed a later head already,
+        that one stays, and this commit's own checkpoint is still good for its receipts.
 
         Raises:
             Forked: the file holds another tree of the same size.

@@ -3,8 +3,8 @@
 An event's facts stand in clear for ever, so they hold governance only: ids, counts, digests. What could name a person
 or quote a purpose goes into the sealed details, which follow the retention of the day they were written.
 
-An event that announces an act (an access, a destruction) is committed and signed before the act: ``record`` returns after
-the checkpoint, and raises where it could not be written.
+An event that announces an act (an access, a destruction) is committed and signed before the act: ``record`` returns
+after the checkpoint, and raises where it could not be written.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def record_all(vault: Vault, happened: Sequence[Event]) -> Appended:
 
 
 def key_created(vault: Vault) -> Callable[[GroupRow], None]:
-    """Return what tells the events ledger of a new group key. Such an event has no details, so it needs no key itself."""
+    """Return what tells the events ledger of a new group key. Such an event has no details, so it needs no key
+    itself.
+    """
 
     def tell(made: GroupRow) -> None:
         record(vault, "key.created", {"ledger": str(made.ledger), "group": made.group, "key": made.key_ref})

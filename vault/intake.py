@@ -1,10 +1,10 @@
 """Intake: lines in, receipts out. Streams; seals in parallel processes; links one batch a transaction.
 
-    read a batch -> seal it (any process, no lock) -> link it (head lock, COMMIT, checkpoint) -> tell conflicts and refusals
-    to the events ledger -> report the batch
+    read a batch -> seal it (any process, no lock) -> link it (head lock, COMMIT, checkpoint) -> tell conflicts and
+    refusals to the events ledger -> report the batch
 
-A line is reported as accepted only when its entry is durable and under a signed checkpoint. A run that dies leaves whole
-batches; running the same file again reports those as duplicates and completes the rest.
+A line is reported as accepted only when its entry is durable and under a signed checkpoint. A run that dies leaves
+whole batches; running the same file again reports those as duplicates and completes the rest.
 """
 
 from __future__ import annotations

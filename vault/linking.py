@@ -77,7 +77,8 @@ class Appended:
 def append(
     engine: Engine, checkpoints: Checkpoints, ledger: UUID, choose: Callable[[Connection], Sequence[Item]]
 ) -> Appended:
-    """Append what ``choose`` returns. ``choose`` runs under the head's lock and may run again if the server asks for it.
+    """Append what ``choose`` returns. ``choose`` runs under the head's lock and may run again if the server asks for
+    it.
 
     Returns:
         The appended leaves, durable and signed.

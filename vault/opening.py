@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from vault import events
 from vault.core import canonical, envelope
 from vault.core.errors import KeyGone, Modified
+from vault.core.facets import Facets
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.record import SCHEMA, Record
 from vault.db import store
@@ -105,8 +106,13 @@ def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:
         return events.context(UUID(leaf.ledger))
     if row.facets is None or None in row.facets[:4]:
         raise Modified("the facets are missing", leaf.ledger, leaf.seq)
+    return record_context(leaf, UUID(leaf.ledger), from_columns(row.facets))
+
+
+def record_context(leaf: RecordLeaf, ledger: UUID, columns: Facets) -> envelope.Context:
+    """Return the context of a record whose facets were read already."""
     counted = None if leaf.producer_seq is msgspec.UNSET else leaf.producer_seq
-    return context_of(from_columns(row.facets), UUID(leaf.ledger), leaf.producer, counted, SCHEMA)
+    return context_of(columns, ledger, leaf.producer, counted, SCHEMA)
 
 
 def _commitment(leaf: RecordLeaf | EventLeaf) -> bytes:

@@ -1,8 +1,8 @@
 """Provisioning: the keys a writer needs before it can seal, one provider call a group and a day.
 
 Order for a group that is new: provider key, event, group row. A crash in between leaves a provider key that the next
-try finds, tells of again and uses; the group row is inserted at most once, whoever comes first, and every writer uses the
-one that stands.
+try finds, tells of again and uses; the group row is inserted at most once, whoever comes first, and every writer
+uses the one that stands.
 """
 
 from __future__ import annotations

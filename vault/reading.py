@@ -5,8 +5,8 @@
     3. fetch leaf and envelope, check the leaf's place, open with every commitment
     4. hand out exactly the stored bytes
 
-A crash after 2 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves first.
-Denials are events too.
+A crash after 2 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves
+first. Denials are events too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Receipts given again: for records that a retry found already sealed.
 
-The leaf and the opening are those of the first receipt; the path leads to the newest checkpoint, since older notes are not
-kept. One pass over the ledger's leaves serves any number of receipts.
+The leaf and the opening are those of the first receipt; the path leads to the newest checkpoint, since older notes
+are not kept. One pass over the ledger's leaves serves any number of receipts.
 """
 
 from __future__ import annotations

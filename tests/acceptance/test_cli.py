@@ -12,7 +12,6 @@ import psycopg
 import pytest
 import zstandard
 
-from service import wiring
 from tests.support.decisions import as_file, decision, decisions, spelled
 from tests.support.evidence import attachments, lines, told
 from tests.support.stranger import Stranger
@@ -22,14 +21,27 @@ from vault.core import receipt
 from vault.core.errors import Modified
 
 CN = RECORDS["cn"]
+_ONE_DAY_SHORT = ("--from", "2026-01-02", "--to", "2026-01-02")
 
 
 @pytest.fixture
-def run(installation: Installation, tmp_path: Path) -> Stranger:
-    """A stranger in an empty directory beside a vault in use."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    return Stranger.of(installation, folder)
+def folder(tmp_path: Path) -> Path:
+    """An empty directory."""
+    made = tmp_path / "elsewhere"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def run(installation: Installation, folder: Path) -> Stranger:
+    """A stranger beside a vault in use, whose commands run in this process."""
+    return Stranger.of(installation, folder, apart=False)
+
+
+@pytest.fixture
+def apart(installation: Installation, folder: Path) -> Stranger:
+    """A stranger whose commands are processes of their own."""
+    return Stranger.of(installation, folder, apart=True)
 
 
 def _file(run: Stranger, data: bytes, name: str = "in.jsonl") -> Path:
@@ -39,7 +51,7 @@ def _file(run: Stranger, data: bytes, name: str = "in.jsonl") -> Path:
 
 
 def test_init_can_be_run_again_and_again(fresh: Installation, tmp_path: Path) -> None:
-    run = Stranger.of(fresh, tmp_path)
+    run = Stranger.of(fresh, tmp_path, apart=False)
     first, second = run("init", "--json"), run("init", "--json")
     assert (first.code, first.document["new"]) == (0, True)
     assert (second.code, second.document["new"]) == (0, False)
@@ -84,8 +96,7 @@ def test_a_ledger_is_made_with_its_rules_printed(run: Stranger) -> None:
             "'2026-13-01' does not match",
         ),
         (
-            ["report", "evidence", "--ledger", "cn", "--purpose", "x", "-o", "x.pdf"]
-            + ["--from", "2026-01-02", "--to", "2026-01-02"],
+            ["report", "evidence", "--ledger", "cn", "--purpose", "x", "-o", "x.pdf", *_ONE_DAY_SHORT],
             "the period is empty",
         ),
         (["frobnicate"], "No such command 'frobnicate'"),
@@ -102,9 +113,9 @@ def test_usage_errors_are_one_line_and_exit_2(installation: Installation, argume
     assert ran.stdout == ""
 
 
-def test_errors_have_a_document_too(run: Stranger) -> None:
+def test_errors_have_a_document_too(apart: Stranger) -> None:
     for arguments in (["show", "nope", "--ledger", "cn", "--purpose", "x"], ["ledger", "create", "eu"]):
-        ran = run(*arguments, "--json")
+        ran = apart(*arguments, "--json")
         assert (ran.code, ran.document["exit_code"]) == (2, 2)
         assert ran.document["error"] == ran.complaint
 
@@ -144,16 +155,16 @@ def test_packed_files(run: Stranger, pack: object) -> None:
     assert "damaged or cut off" in ran.document["error"]
 
 
-def test_standard_input(run: Stranger) -> None:
-    ran = run("ingest", "-", "--ledger", "cn", stdin=as_file([*decisions(3, 900), (4, b"no json")]))
+def test_standard_input(apart: Stranger) -> None:
+    ran = apart("ingest", "-", "--ledger", "cn", stdin=as_file([*decisions(3, 900), (4, b"no json")]))
     assert (ran.code, ran.out) == (3, b"cn: 3 accepted, 0 duplicate, 0 conflicting, 1 refused\n")
     (refused,) = ran.err.splitlines()
     assert json.loads(refused)["line"] == 4
     packed = gzip.compress(as_file(decisions(3, 903)))
-    assert run("ingest", "-", "--ledger", "cn", "--json", stdin=packed).document["accepted"] == 3
-    named = run("ingest", "-", "--ledger", "cn", "--refused", "set-aside.jsonl", stdin=b"no json\n")
+    assert apart("ingest", "-", "--ledger", "cn", "--json", stdin=packed).document["accepted"] == 3
+    named = apart("ingest", "-", "--ledger", "cn", "--refused", "set-aside.jsonl", stdin=b"no json\n")
     assert (named.code, named.err) == (3, "")
-    assert lines(run.folder / "set-aside.jsonl")[0]["line"] == 1
+    assert lines(apart.folder / "set-aside.jsonl")[0]["line"] == 1
 
 
 def test_receipts_verify(run: Stranger, installation: Installation) -> None:
@@ -174,13 +185,13 @@ def test_receipts_verify(run: Stranger, installation: Installation) -> None:
         assert stat.S_IMODE((run.folder / name).stat().st_mode) == 0o600
 
 
-def test_show_gives_the_bytes_and_tells_the_facts_beside_them(run: Stranger, installation: Installation) -> None:
+def test_show_gives_the_bytes_and_tells_the_facts_beside_them(apart: Stranger, installation: Installation) -> None:
     raw = b'  {"id" : "odd",' + spelled(decision(1, id=None))[1:] + b"\t"
-    assert run("ingest", "-", "--ledger", "cn", stdin=raw).code == 0
-    ran = run("show", "odd", "--ledger", "cn", "--purpose", "complaint 7")
+    assert apart("ingest", "-", "--ledger", "cn", stdin=raw).code == 0
+    ran = apart("show", "odd", "--ledger", "cn", "--purpose", "complaint 7")
     assert (ran.code, ran.out) == (0, raw)
     assert "keep_until" in ran.err
-    as_document = run("show", "odd", "--ledger", "cn", "--purpose", "complaint 7", "--json")
+    as_document = apart("show", "odd", "--ledger", "cn", "--purpose", "complaint 7", "--json")
     assert as_document.out == raw
     facts = json.loads(as_document.err)
     assert facts["seq"] == CN + 1
@@ -265,13 +276,16 @@ def test_evidence_of_a_period(run: Stranger) -> None:
     options = ["--from", "2026-01-05", "--to", "2026-01-07", "-o", "january.pdf"]
     ran = run("report", "evidence", "--ledger", "cn", "--purpose", "x", *options)
     assert ran.code == 0, ran.err
-    days = {line["facets"]["occurred_at"][:10] for line in lines(attachments(run.folder / "january.pdf")["population.jsonl"])}
+    days = {
+        line["facets"]["occurred_at"][:10]
+        for line in lines(attachments(run.folder / "january.pdf")["population.jsonl"])
+    }
     assert days == {"2026-01-05", "2026-01-06"}  # 08:00 in Shanghai is midnight in UTC
     assert "january.pdf" in ran.out.decode()
 
 
 def test_the_schema_must_be_current(fresh: Installation, tmp_path: Path) -> None:
-    run = Stranger.of(fresh, tmp_path)
+    run = Stranger.of(fresh, tmp_path, apart=False)
     assert run("init").code == 0
     with psycopg.connect(fresh.database.superuser_dsn) as connection:
         connection.execute("UPDATE vault.alembic_version SET version_num = '0000'")
@@ -286,13 +300,7 @@ def test_dsn_and_migrate(run: Stranger) -> None:
     assert run("db", "dsn", "--role", "owner", "--json").document["role"] == "owner"
 
 
-def test_help_without_arguments(run: Stranger) -> None:
-    assert b"Usage:" in run("--help").out
-    bare = run()
+def test_help_without_arguments(apart: Stranger) -> None:
+    assert b"Usage:" in apart("--help").out
+    bare = apart()
     assert (bare.code, "Usage:" in bare.err) == (2, True)
-
-
-def test_the_rule_book_is_that_of_the_ledger(run: Stranger, installation: Installation) -> None:
-    (created,) = (event for event in told(installation, "ledger.created") if event.facts["name"] == "cn")
-    assert created.facts["rulebook"]
-    assert wiring.rule_book().digest

@@ -143,8 +143,8 @@ def test_the_owner_removes_no_head(owner: psycopg.Connection, statement: str) ->
     ("statement", "constraint"),
     [
         ("INSERT INTO vault.entry SELECT ledger_id, seq, NULL, leaf FROM vault.entry", "entry_pk"),
-        ("INSERT INTO vault.entry SELECT ledger_id, seq + 999, id_tag, leaf FROM vault.entry", "entry_ledger_id_id_tag_key"),
-        ("INSERT INTO vault.head TABLE vault.head", "head_pk"),
+        ("INSERT INTO vault.entry SELECT ledger_id, seq + 999, id_tag, leaf FROM vault.entry",
+        "entry_ledger_id_id_tag_key"), ("INSERT INTO vault.head TABLE vault.head", "head_pk"),
         ("INSERT INTO vault.ledger TABLE vault.ledger", "ledger_pk"),
         ("INSERT INTO vault.sealed TABLE vault.sealed", "sealed_pk"),
         ("INSERT INTO vault.epoch TABLE vault.epoch", "epoch_pk"),

@@ -71,7 +71,8 @@ class Ingest:
         again = self.site.run(*self.arguments)
         assert again.exit_code == 3, again.output
         counts: dict[str, int] = json.loads(again.stdout)
-        assert (counts["accepted"] + counts["duplicate"], counts["conflicting"], counts["refused"]) == (self.count, 0, 1)
+        assert (counts["accepted"] + counts["duplicate"], counts["conflicting"], counts["refused"]) == (self.count,
+        0, 1)
         after = self.reported()
         assert sorted(place.seq for place in after.values()) == list(range(SIZE, SIZE + self.count))
         assert all(after[line] == place for line, place in before.items())
@@ -269,7 +270,7 @@ def test_no_file_can_grow(installation: Installation, tmp_path: Path) -> None:
         [sys.executable, "cli.py", *job.arguments],
         cwd=ROOT,
         env={**os.environ, **installation.environment()},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)),
         capture_output=True,
         text=True,
         check=False,

@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from tests.support.postgres import Database
 
+from tests.support.postgres import Database
 from vault.core.errors import UsageError
 from vault.db import migrate, tables
 from vault.db.engine import connect
@@ -54,7 +54,9 @@ def test_ciphertext_is_stored_external(database: Database) -> None:
     with engine.connect() as connection:
         for table, column in tables.CIPHERTEXT_COLUMNS:
             storage = connection.execute(
-                sa.text("SELECT attstorage FROM pg_attribute WHERE attrelid = CAST(:table AS regclass) AND attname = :name"),
+                sa.text(
+                    "SELECT attstorage FROM pg_attribute WHERE attrelid = CAST(:table AS regclass) AND attname = :name"
+                ),
                 {"table": f"vault.{table}", "name": column},
             ).scalar_one()
             assert storage == "e"

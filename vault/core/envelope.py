@@ -50,6 +50,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from vault.core import dictionary
 from vault.core.errors import KeyGone, Modified
 from vault.core.mac import hkdf_expand, hmac_sha256
+from vault.core.spelling import spelled, spelled_often
 
 MAGIC = b"RVH1"
 SUITE = 1
@@ -103,17 +104,16 @@ def header(context: Context, codec: int) -> bytes:
             context.parts,
             -1 if context.producer_seq is None else context.producer_seq,
         )
-        strings = [
-            text.encode()
-            for text in (
-                context.schema,
-                context.record_id,
-                context.producer,
-                context.record_class,
-                context.jurisdictions,
+        return b"".join(
+            (
+                fixed,
+                spelled_often(context.schema),
+                spelled(context.record_id),
+                spelled_often(context.producer),
+                spelled_often(context.record_class),
+                spelled_often(context.jurisdictions),
             )
-        ]
-        return fixed + b"".join([_U16.pack(len(data)) + data for data in strings])
+        )
     except (struct.error, UnicodeEncodeError):
         raise Modified("the envelope's context holds a value that does not fit") from None
 

@@ -30,12 +30,12 @@ import struct
 from typing import NamedTuple
 
 from vault.core.errors import Modified
+from vault.core.spelling import spelled, spelled_often
 
 VERSION = 1
 SALT_BYTES = 16
 
 _FIXED = struct.Struct(">BqBBBBBBdqI")
-_U16 = struct.Struct(">H")
 _DOES_NOT_APPLY = 2
 
 
@@ -80,10 +80,15 @@ def canonical(facets: Facets) -> bytes:
             -1 if ai_ms is None else ai_ms,
             facets.flags,
         )
-        strings = [
-            text.encode() for text in (facets.record_id, facets.record_class, facets.model, facets.jurisdictions)
-        ]
-        return fixed + b"".join([_U16.pack(len(data)) + data for data in strings])
+        return b"".join(
+            (
+                fixed,
+                spelled(facets.record_id),
+                spelled_often(facets.record_class),
+                spelled_often(facets.model),
+                spelled_often(facets.jurisdictions),
+            )
+        )
     except (struct.error, UnicodeEncodeError, OverflowError, AttributeError):  # the last: None for a string
         raise Modified("facets hold a value that does not fit") from None
 

@@ -1,8 +1,8 @@
 """HMAC-SHA-256 and HKDF-Expand, one call each.
 
-From: RFC 2104; RFC 5869 section 2.3 for one block of output. Spelled with ``hashlib`` because a record takes eight of them and the
-one-shot of OpenSSL 3 spends most of its time looking itself up (2.1 us against 1.0 us for a short message). A property
-test holds both equal to the standard library and to ``cryptography``.
+From: RFC 2104; RFC 5869 section 2.3 for one block of output. Spelled with ``hashlib`` because a record takes eight
+of them and the one-shot of OpenSSL 3 spends most of its time looking itself up (2.1 us against 1.0 us for a short
+message). A property test holds both equal to the standard library and to ``cryptography``.
 """
 
 from __future__ import annotations

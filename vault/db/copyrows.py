@@ -1,12 +1,12 @@
 """Rows in PostgreSQL's binary COPY format, spelled ahead of time.
 
-Sealing processes spell everything of a row but its position, so that the one process that holds the head's lock only joins
-bytes. psycopg's own ``write_row`` does the same a row at a time, in the process that writes; there it cost a fifth of the
-ingest rate.
+Sealing processes spell everything of a row but its position, so that the one process that holds the head's lock only
+joins bytes. psycopg's own ``write_row`` does the same a row at a time, in the process that writes; there it cost a
+fifth of the ingest rate.
 
-From: PostgreSQL documentation, COPY, "Binary Format". A tuple is u16 number of fields, then for each field i32 length (-1 for
-NULL) and its bytes: int2, int4, int8, float8 and bool big-endian, timestamptz as i64 microseconds since 2000-01-01, uuid as 16
-bytes, text as UTF-8, bytea as it is.
+From: PostgreSQL documentation, COPY, "Binary Format". A tuple is u16 number of fields, then for each field i32
+length (-1 for NULL) and its bytes: int2, int4, int8, float8 and bool big-endian, timestamptz as i64 microseconds
+since 2000-01-01, uuid as 16 bytes, text as UTF-8, bytea as it is.
 """
 
 from __future__ import annotations

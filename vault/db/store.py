@@ -49,7 +49,8 @@ class SealedRow(NamedTuple):
     tags: tuple[int | None, int | None, int | None] | None
 
 
-# A time that Python cannot hold (infinity, BC) was never sealed; read as absent, it stops no verification and passes none.
+# A time that Python cannot hold (infinity, BC) was never sealed; read as absent, it stops no verification and passes
+# none.
 _READABLE = "CASE WHEN s.occurred_at BETWEEN '1970-01-01' AND '9999-12-30' THEN s.occurred_at END"
 _BESIDE = ", ".join(_READABLE if name == "occurred_at" else f"s.{name}" for name in SEALED_COLUMNS[2:])
 _NO_FACETS = (None,) * len(FACET_COLUMNS)

@@ -7,8 +7,9 @@
     key_group  provider key and wrapped index key of each group
     epoch      epoch keys, wrapped by their group's provider key
 
-There is no foreign key from ``sealed`` to ``entry``: its check costs a look-up a row on the write path and would say less
-than the verifier, which recomputes every leaf. Columns stand widest first, since alignment is paid for in every row.
+There is no foreign key from ``sealed`` to ``entry``: its check costs a look-up a row on the write path and would say
+less than the verifier, which recomputes every leaf. Columns stand widest first, since alignment is paid for in every
+row.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from vault.core.leaf import EventLeaf, GenesisLeaf, RecordLeaf
 
 LEDGER = UUID("6b7d6c52-6b0f-4b0a-9d5e-0a5f9b4e2f11")
 DIGESTS = st.binary(min_size=32, max_size=32)
-PLACES = st.integers(0, 2**53 - 1)
+PLACES = st.integers(1, 2**53 - 1)
 
 
 @st.composite
@@ -87,6 +87,18 @@ def test_a_changed_byte_makes_another_leaf_or_none(
         pass
 
 
+DIGEST = canonical.b64(bytes(32))
+SEALED = {
+    "group": "2029-01.0",
+    "keep_until": "2029-01-05T16:00:00Z",
+    "key": DIGEST,
+    "parts": [DIGEST],
+    "plaintext": DIGEST,
+    "rulebook": DIGEST,
+    "rules": ["PROD-3Y"],
+}
+
+
 def event(**more: object) -> bytes:
     fields = {
         "actor": "local:ann",
@@ -120,7 +132,7 @@ def genesis(**more: object) -> bytes:
 
 def test_events_and_genesis_leaves_parse() -> None:
     assert isinstance(leaf.parse(event()), EventLeaf)
-    assert isinstance(leaf.parse(event(key=canonical.b64(bytes(32)))), EventLeaf)
+    assert isinstance(leaf.parse(event(**SEALED)), EventLeaf)
     assert isinstance(leaf.parse(genesis()), GenesisLeaf)
 
 
@@ -166,6 +178,12 @@ def test_an_event_cannot_pretend_another_kind_in_its_facts() -> None:
     }
     with pytest.raises(Modified):
         leaf.parse(leaf.draft(fields).at(1, bytes(32)))
+
+
+@pytest.mark.parametrize("missing", sorted(SEALED.keys() - {"keep_until"}))
+def test_sealed_details_are_promised_whole_or_not_at_all(missing: str) -> None:
+    with pytest.raises(Modified):
+        leaf.parse(event(**{name: value for name, value in SEALED.items() if name != missing}))
 
 
 def test_a_leaf_that_is_too_long_is_never_made() -> None:

@@ -142,7 +142,8 @@ def test_executed_at_starts_the_transaction_period() -> None:
 
 def test_an_execution_before_its_decision_shortens_nothing() -> None:
     early = facts(NOON, "CN", executed=us("2016-02-05T12:00:00Z"))
-    assert keep(early, "CN", opted=("CN-AML-34",)).keep_until == keep(facts(NOON, "CN"), "CN", opted=("CN-AML-34",)).keep_until
+    assert keep(early, "CN", opted=("CN-AML-34",)).keep_until == keep(facts(NOON, "CN"), "CN",
+    opted=("CN-AML-34",)).keep_until
 
 
 def test_without_executed_at_the_decision_is_presumed_and_flagged() -> None:

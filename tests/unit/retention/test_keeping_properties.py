@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -100,12 +99,12 @@ def test_a_later_trigger_never_shortens(
     facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...], later: int, trigger: str
 ) -> None:
     if trigger == "occurred":
-        after = replace(facts, occurred_at_us=facts.occurred_at_us + later)
+        after = facts._replace(occurred_at_us=facts.occurred_at_us + later)
     elif trigger == "received":
-        after = replace(facts, received_at_us=facts.received_at_us + later)
+        after = facts._replace(received_at_us=facts.received_at_us + later)
     else:
-        facts = replace(facts, executed_at_us=facts.executed_at_us or facts.occurred_at_us)
-        after = replace(facts, executed_at_us=(facts.executed_at_us or 0) + later)
+        facts = facts._replace(executed_at_us=facts.executed_at_us or facts.occurred_at_us)
+        after = facts._replace(executed_at_us=(facts.executed_at_us or 0) + later)
     assert dated(after, ledger, chosen) >= dated(facts, ledger, chosen)
 
 
@@ -117,7 +116,7 @@ def test_one_more_jurisdiction_or_rule_never_shortens(
         ledger = ("CN",)  # a record of nowhere counts as of an unlisted code, the longest floor there is
     before = dated(facts, ledger, chosen)
     assert dated(facts, (*ledger, *more), chosen) >= before
-    assert dated(replace(facts, jurisdictions=(*facts.jurisdictions, *more)), ledger, chosen) >= before
+    assert dated(facts._replace(jurisdictions=(*facts.jurisdictions, *more)), ledger, chosen) >= before
     assert dated(facts, ledger, (*chosen, rule)) >= before
 
 
@@ -153,7 +152,7 @@ def test_erasure_never_comes_after_the_keeping_unless_open(
 )
 def test_the_memo_changes_nothing(some: list[Facts], nudges: list[int]) -> None:
     near = [
-        replace(facts, occurred_at_us=facts.occurred_at_us + by, received_at_us=facts.received_at_us - by)
+        facts._replace(occurred_at_us=facts.occurred_at_us + by, received_at_us=facts.received_at_us - by)
         for facts in some
         for by in nudges
     ]

@@ -1,4 +1,6 @@
-"""Migrations are guests in a live house: short locks, bounded statements, one transaction each, one migrator at a time."""
+"""Migrations are guests in a live house: short locks, bounded statements, one transaction each, one migrator at a
+time.
+"""
 
 from __future__ import annotations
 

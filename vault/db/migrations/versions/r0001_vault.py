@@ -54,6 +54,9 @@ _FOREIGN_KEYS = (
 )
 # Ciphertext and packed leaves do not compress: trying costs time and gains nothing.
 _EXTERNAL = (("entry", "leaf"), ("sealed", "salt"), ("sealed", "wrapped_key"), ("sealed", "envelope"))
+_DISTRIBUTE = """
+    SELECT create_distributed_table('vault.{name}', 'ledger_id')
+    WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'vault.{name}'::regclass)"""
 _REFUSE = """
     CREATE FUNCTION vault.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -88,10 +91,7 @@ def _distribute() -> None:
     if not present:
         return
     for name in _NAMES:
-        op.execute(
-            f"""SELECT create_distributed_table('vault.{name}', 'ledger_id')
-                WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'vault.{name}'::regclass)"""
-        )
+        op.execute(_DISTRIBUTE.format(name=name))
 
 
 def _refuse_changes() -> None:
