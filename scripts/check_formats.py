@@ -50,6 +50,7 @@ def check_example(data: Any) -> Iterator[Outcome]:
     yield from compared("example", data, {"source", "zstd", "dictionaries", "ledgers"}, {})
     known = {f"{kind} {number}": sha(dictionary(kind, number)).hex() for kind, number in DICTIONARIES}
     yield from compared("dictionaries", data["dictionaries"], set(), known)
+    yield agrees("ledgers", len(data["ledgers"]) == 2, "are not two")
     for ledger in data["ledgers"]:
         yield from check_ledger(ledger)
     announced, made = {}, {}
@@ -82,19 +83,33 @@ def check_ledger(ledger: dict[str, Any]) -> Iterator[Outcome]:
         "checkpoint": note,
         "proofs": [tree.proof_text(index, hashes, note) for index in range(len(hashes))],
     }
-    inputs = {"ledger", "id_key_hex", "seed_hex", "provider", "entries", "pending"}
+    records = {"id_key_hex"} if any("facets" in entry for entry in ledger["entries"]) else set()
+    inputs = {"ledger", "seed_hex", "provider", "entries", "pending"} | records
     yield from compared(place, ledger, inputs, computed)
     yield agrees(f"{place}.verifiers", genesis["verifiers"] == [computed["verifier_key"]], "names another key")
     pending = ledger["pending"]
     signed = tree.sign(tree.pending_text(origin, hashes, pending["sizes"]), origin, seed)
     yield from compared(f"{place}.pending", pending, {"sizes"}, {"note": signed})
-    for number, wrap in enumerate(ledger["provider"]):
-        context = sealed.provider_context(wrap["purpose"], ledger["ledger"], wrap["group"], wrap["epoch_id"])
-        key = f"group.{ledger['ledger']}.{wrap['group']}" if wrap["group"] else f"tenant.{genesis['tenant']}"
-        made = {"context_hex": context.hex(), "provider_key": key}
-        yield from compared(f"{place}.provider[{number}]", wrap, {"purpose", "group", "epoch_id"}, made)
+    yield from compared(place, {"provider": ledger["provider"]}, set(), {"provider": list(wraps(ledger, genesis))})
     for seq, entry in enumerate(ledger["entries"]):
         yield from check_entry(f"{place}[{seq}]", entry, ledger, hashes[:seq])
+
+
+def wraps(ledger: dict[str, Any], genesis: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a provider was asked to wrap: the ledger key, then for each sealed entry an index key and an epoch key."""
+
+    def wrap(purpose: str, group: str, epoch_id: int) -> dict[str, Any]:
+        key = f"group.{ledger['ledger']}.{group}" if group else f"tenant.{genesis['tenant']}"
+        context = sealed.provider_context(purpose, ledger["ledger"], group, epoch_id).hex()
+        said = {"purpose": purpose, "group": group, "epoch_id": epoch_id}
+        return said | {"provider_key": key, "context_hex": context}
+
+    yield wrap("ledger", "", 0)
+    for entry in ledger["entries"]:
+        if "sealed" in entry:
+            group = leaves.read_leaf(entry["leaf"].encode())["group"]
+            yield wrap("index", group, 0)
+            yield wrap("epoch", group, entry["sealed"]["epoch_id"])
 
 
 def check_entry(place: str, entry: dict[str, Any], ledger: dict[str, Any], before: list[bytes]) -> Iterator[Outcome]:
@@ -106,10 +121,10 @@ def check_entry(place: str, entry: dict[str, Any], ledger: dict[str, Any], befor
     if leaf["kind"] == "record":
         parts |= {"facets", "blind", "receipts"}
     computed = {"leaf_hash_hex": tree.leaf_hash(data).hex(), "kind": leaf["kind"]}
-    yield from compared(place, entry, {"what", "leaf", "stored_hex"} | parts, computed)
-    for number, form in enumerate(entry["stored_hex"]):
-        same = leaves.stored_leaf(bytes.fromhex(form)) == data
-        yield agrees(f"{place}.stored_hex[{number}]", same, "holds another leaf")
+    yield from compared(place, entry, {"what", "leaf", "stored"} | parts, computed)
+    packed = leaves.stored_leaf(bytes.fromhex(entry["stored"]["packed_hex"]))
+    yield agrees(f"{place}.stored.packed_hex", packed == data, "holds another leaf")
+    yield from compared(f"{place}.stored", entry["stored"], {"packed_hex"}, {"as_it_is_hex": data.hex()})
     if "sealed" in parts:
         yield from check_sealed(f"{place}.sealed", entry, leaf)
     if leaf["kind"] == "record":

@@ -112,7 +112,7 @@ class Writer:
         self.public = key.public_key().public_bytes_raw()
         self.checkpoints = Checkpoints(checkpoints, HOST, self.public, key.sign)
         self.id_key = self.ring.new_ledger_key(tenant_ref(TENANT), ledger)
-        self.asked = [{"purpose": "ledger", "group": "", "epoch_id": 0}]
+        self.asked: list[dict[str, Any]] = [{"purpose": "ledger", "group": "", "epoch_id": 0}]
         self.hashes: list[bytes] = []
         self.frontier = tree.Frontier()
         self.entries: list[dict[str, Any]] = []
@@ -133,7 +133,7 @@ class Writer:
                     "kind": document.kind,
                     "leaf": data.decode(),
                     "leaf_hash_hex": self.hashes[-1].hex(),
-                    "stored_hex": [data.hex(), packing.pack(data).hex()],
+                    "stored": {"as_it_is_hex": data.hex(), "packed_hex": packing.pack(data).hex()},
                     **known,
                 }
             )
@@ -279,7 +279,7 @@ class Writer:
             "name": self.name,
             "ledger": str(self.ledger),
             "origin": self.checkpoints.origin(self.ledger),
-            "id_key_hex": self.id_key.hex(),
+            **({"id_key_hex": self.id_key.hex()} if any("facets" in entry for entry in self.entries) else {}),
             "seed_hex": self.seed.hex(),
             "public_hex": self.public.hex(),
             "verifier_key": str(self.checkpoints.verifier(self.ledger)),
@@ -316,8 +316,9 @@ def example() -> dict[str, Any]:
             decisions.record(
                 "an English record with every facet and a date", ENGLISH, "2033-01.0", 1_988_467_200, flags, 1
             ),
-            decisions.record("a Chinese record without optional facets, not dated", CHINESE, "open.0", None, 1 << 10,
-            0),
+            decisions.record(
+                "a Chinese record without optional facets, not dated", CHINESE, "open.0", None, 1 << 10, 0
+            ),
         )
         events = Writer(EVENTS, "events", Path(home))
         events.genesis("events")

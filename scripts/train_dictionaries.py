@@ -37,7 +37,7 @@ def leaves(count: int) -> Iterator[bytes]:
         ("PROD-3Y", "SG-PDPA-25", "SG-PSN-5Y"),
         ("CN-AML-34", "PROD-3Y"),
     ]
-    for number in range(count):
+    for _ in range(count):
         kept = 1_800_000_000 + chance.randrange(300_000_000)
         draft = leaf.record_draft(
             facets=chance.randbytes(32),

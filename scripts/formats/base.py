@@ -11,7 +11,7 @@ from typing import Any
 
 import zstandard
 
-PAGE = Path(__file__).resolve().parent.parent / "vault" / "core"
+PAGE = Path(__file__).resolve().parents[2] / "vault" / "core"
 DICTIONARIES = {
     ("record", 1): "50d6e920ae8837cf348272d116daab6d35e7e48498fdc5509a8e956a3a00f101",
     ("leaf", 1): "2e82bb151039a182507ed55a772e93bb8ce4c828f9a25c3cbb7437de49416f6e",

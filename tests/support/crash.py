@@ -1,6 +1,6 @@
 """Run a command of the command line, and have something killed with SIGKILL when it reaches a named point.
 
-    python -m tests.support.crash --at POINT [--ledger UUID] [--turn N] [--victim PID] -- ingest FILE --ledger cn
+    python -m tests.support.crash --at POINT [--ledger UUID] [--turn N] [--victim PID] [--batch N] -- ingest FILE ...
 
 What is killed is the command itself or, with a victim, that process and its children: a database server. Nothing in the
 product knows of this; the points are functions that get a wrapper here.
@@ -52,13 +52,31 @@ POINTS = {
 
 
 def run(
-    site: Installation, point: str, *arguments: str, ledger: str = "", turn: int = 1, victim: int = 0
+    site: Installation,
+    point: str,
+    *arguments: str,
+    ledger: str = "",
+    turn: int = 1,
+    victim: int = 0,
+    batch: int = intake.BATCH,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that kills at a point, the ``turn``-th time that the point is reached for the named ledger."""
-    command = [sys.executable, "-m", "tests.support.crash", "--at", point, "--turn", str(turn), "--victim", str(victim)]
-    command += ["--ledger", str(site.ledger(ledger)) if ledger else "", "--", *arguments]
+    """Run a command that kills at a point, the ``turn``-th time that the point is reached for the named ledger.
+
+    Returns when nobody holds the command's output any more, so that a process left behind fails the test.
+    """
+    options = {"at": point, "ledger": str(site.ledger(ledger)) if ledger else "", "turn": turn, "victim": victim}
+    command = [sys.executable, "-m", "tests.support.crash", f"--batch={batch}"]
+    command += [f"--{name}={value}" for name, value in options.items()]
     environment = {**os.environ, **site.environment()}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [*command, "--", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def arm(point: Point, ledger: str, turn: int, victim: int) -> None:
@@ -103,8 +121,10 @@ def main() -> None:
     parser.add_argument("--ledger", default="")
     parser.add_argument("--turn", type=int, default=1)
     parser.add_argument("--victim", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=intake.BATCH)
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
+    intake.BATCH = given.batch
     arm(POINTS[given.at], given.ledger, given.turn, given.victim)
     cli.main(given.command, prog_name="reasonvault")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -81,10 +82,8 @@ def test_a_changed_byte_makes_another_leaf_or_none(
     whole = made[1].at(7, bytes(32))
     at = data.draw(st.integers(0, len(whole) - 1))
     changed = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
-    try:
+    with suppress(Modified):
         assert leaf.parse(changed) != leaf.parse(whole)
-    except Modified:
-        pass
 
 
 DIGEST = canonical.b64(bytes(32))
