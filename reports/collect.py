@@ -17,27 +17,23 @@ the record itself says what it is about; the access event counts them, and so do
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID, uuid4
 
-import msgspec
-
-from reports import model, sampling
-from reports.attach import JSON_LINES, Attachment
+from reports import model
+from reports.assurance import NONCE_BYTES, Signed, integrity, sample_proofs
+from reports.attach import Attachment
 from reports.checks import capture_checks
 from reports.gathering import Gathering, private
 from reports.statistics import PopulationCount, finding_lines
-from reports.verdicts import EntryVerdicts
 from retention.keeping import Adoption, adopted
 from retention.rules import Rule, RuleBook
-from vault import events, receipts
+from vault import events
 from vault.audit import audit
 from vault.context import Vault
 from vault.core import canonical
@@ -48,12 +44,7 @@ from vault.db.engine import transact
 from vault.db.store import Extent
 from vault.ledgers import Ledger
 from vault.linking import append
-from vault.verdict import Depth, Fault, LedgerReport, Verdict
-
-CONFIDENCE = Fraction(95, 100)
-TOLERABLE_RATE = Fraction(5, 100)
-FAULTS = 100
-_NONCE_BYTES = 16
+from vault.verdict import Depth
 
 Progress = Callable[[str, int, int], None]
 
@@ -66,13 +57,6 @@ class Collected:
     population: Path
     findings: Path
     attachments: tuple[Attachment, ...]
-
-
-class _Signed(NamedTuple):
-    """The checkpoint that the report stands under, and its text."""
-
-    checkpoint: Checkpoint
-    note: str
 
 
 def collect_evidence(
@@ -130,7 +114,7 @@ def collect_evidence(
         gathered.finish()
     with open(findings, "xb", opener=private) as file:
         file.writelines(finding_lines(gathered.count.findings()))
-    integrity = _integrity(vault, ledger.id, signed, gathered, verified, random(_NONCE_BYTES))
+    found = integrity(vault, ledger.id, signed, gathered, verified, random(NONCE_BYTES))
     adopted_rules = adopted(book, ledger.genesis.jurisdictions, ledger.genesis.rules)
     counted = _population(vault, signed.checkpoint.size, gathered, verified[-1].erased, access)
     report = model.EvidenceReport(
@@ -139,13 +123,13 @@ def collect_evidence(
         decisions=gathered.count.decisions(),
         low_confidence=gathered.count.low_confidence(),
         exceptions=gathered.count.checks() + capture_checks(counted),
-        integrity=integrity,
+        integrity=found,
         retention=_retention(book, adopted_rules, gathered.count),
     )
-    return Collected(report, population, findings, tuple(_proofs(vault, ledger.id, signed, integrity.sample)))
+    return Collected(report, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)))
 
 
-def _signed(vault: Vault, ledger: UUID) -> _Signed:
+def _signed(vault: Vault, ledger: UUID) -> Signed:
     """Step 1."""
     with suppress(EvidenceError):  # the report is to say so, not to be missing
         append(vault.engine, vault.checkpoints, ledger, lambda _connection: ())
@@ -153,7 +137,7 @@ def _signed(vault: Vault, ledger: UUID) -> _Signed:
     if note is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger))
     checkpoint = open_checkpoint(note, [vault.checkpoints.verifier(ledger)], vault.checkpoints.origin(ledger))
-    return _Signed(checkpoint, note)
+    return Signed(checkpoint, note)
 
 
 def _log_access(
@@ -206,84 +190,6 @@ def _population(vault: Vault, size: int, gathered: Gathering, destroyed: int, ac
         accesses=gathered.history.accesses,
         access_entry=None if access is None else f"events ledger, seq {access}",
     )
-
-
-def _integrity(
-    vault: Vault, ledger: UUID, signed: _Signed, gathered: Gathering, verified: list[LedgerReport], nonce: bytes
-) -> model.Integrity:
-    """Verdicts of the ledger's entries; a record that did not open is one of its faults, whatever the depth.
-
-    The events ledger vouches for this one, so a fault there is one of this report, too.
-    """
-    found = verified[-1]
-    for failure in gathered.failures:
-        found.add(Verdict[failure.verdict], failure.seq, failure.what)
-    verdicts = EntryVerdicts(found, signed.checkpoint.size)
-    counts = verdicts.counts()
-    faults = [_fault(fault, "") for fault in sorted(found.faults, key=lambda fault: fault.verdict.rank)[:FAULTS]]
-    for beside in verified[:-1]:
-        for verdict, number in beside.counts.items():
-            counts[verdict.name] += number
-        faults += [_fault(fault, "events ledger: ") for fault in beside.faults[:FAULTS]]
-    return model.Integrity(
-        depth=Depth.ENVELOPES.value,
-        checked_at=_now(vault),
-        verdicts=counts,
-        faults=tuple(faults),
-        checkpoint=model.Checkpoint(
-            origin=signed.checkpoint.origin,
-            size=signed.checkpoint.size,
-            root=signed.checkpoint.root,
-            note=signed.note,
-            verifier_key=str(vault.checkpoints.verifier(ledger)),
-        ),
-        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
-    )
-
-
-def _fault(fault: Fault, where: str) -> model.Fault:
-    through = "" if fault.last in (None, fault.seq) else f", up to seq {fault.last}"
-    return model.Fault(fault.verdict.name, fault.seq, f"{where}{fault.what}{through}")
-
-
-def _sample(seed: bytes, gathered: Gathering, verdicts: EntryVerdicts) -> model.Sample:
-    population = len(gathered)
-    drawn = sampling.draw(seed, population, sampling.sample_size(CONFIDENCE, TOLERABLE_RATE))
-    lines = ((at, msgspec.json.decode(gathered.line(at), type=_Line)) for at in drawn)
-    return model.Sample(
-        items=tuple(
-            model.SampleItem(at + 1, line.seq, bytes.fromhex(line.leaf_hash), verdicts.of(line.seq))
-            for at, line in lines
-        ),
-        population=population,
-        confidence=CONFIDENCE,
-        tolerable_rate=TOLERABLE_RATE,
-        seed=seed,
-        seed_origin=(
-            f"The checkpoint's root, then {_NONCE_BYTES} random bytes that the vault drew after the checkpoint was "
-            "signed and the records were read. Whoever runs the vault could have drawn again."
-        ),
-        self_drawn=True,
-    )
-
-
-class _Line(msgspec.Struct):
-    seq: int
-    leaf_hash: str
-
-
-def _proofs(vault: Vault, ledger: UUID, signed: _Signed, sample: model.Sample) -> Iterator[Attachment]:
-    """The way of each drawn leaf to the checkpoint; none where the entries are not the tree that was signed."""
-    with suppress(EvidenceError):
-        proved = receipts.proofs(vault, ledger, signed.note, [item.seq for item in sample.items])
-        lines = [msgspec.json.encode({"seq": seq, "proof": proof.to_text()}) for seq, (_, proof) in proved.items()]
-        if lines:
-            yield Attachment(
-                "sample-proofs.jsonl",
-                "For each record of the sample, the way of its leaf to the checkpoint (C2SP tlog-proof)",
-                JSON_LINES,
-                b"\n".join(lines) + b"\n",
-            )
 
 
 def _retention(book: RuleBook, adoption: Adoption, count: PopulationCount) -> model.Retention:

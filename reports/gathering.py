@@ -19,15 +19,15 @@ import msgspec
 
 from reports.history import History
 from reports.model import Period
-from reports.opened import Chunk, Failure, Item, Opening, has_facets
+from reports.opened import Chunk, Item, Opening, has_facets
 from reports.period import contains
 from reports.sequences import SequenceCount
 from reports.statistics import PopulationCount
 from vault.context import Vault
 from vault.core.leaf import EventLeaf, Leaf, RecordLeaf
 from vault.db.store import AuditRow
+from vault.verdict import LedgerReport, Verdict
 
-FAILURES = 1000
 _SMALL = 200  # records; below this processes cost more than they give
 
 
@@ -44,14 +44,14 @@ class Gathering:
         governance, inside, outside: entries that are no records, records of the period, records outside it.
         opened: records of the period that opened.
         related: records after the period that were opened for their relations.
-        failures: the first records that did not open; ``failed`` counts all.
+        unopened: the records that did not open, as the verifier would tell of them.
     """
 
     def __init__(
         self, vault: Vault, ledger: UUID, period: Period, size: int, *, opening: int, access: int | None, file: Path
     ) -> None:
-        self.governance = self.inside = self.outside = self.opened = self.related = self.failed = 0
-        self.failures: list[Failure] = []
+        self.governance = self.inside = self.outside = self.opened = self.related = 0
+        self.unopened = LedgerReport(ledger)
         self.count = PopulationCount(zone=ZoneInfo(period.zone), opened=opening > 0 or access is None)
         self.sequences = SequenceCount()
         self.history = History(ledger, period, access)
@@ -124,8 +124,8 @@ class Gathering:
             for line in chunk.lines:
                 self._places.append(self._places[-1] + len(line))
             self._file.writelines(chunk.lines)
-            self.failed += len(chunk.failures)
-            self.failures += chunk.failures[: FAILURES - len(self.failures)]
+            for failure in chunk.failures:
+                self.unopened.add(Verdict[failure.verdict], failure.seq, failure.what)
 
 
 def private(path: str, flags: int) -> int:

@@ -98,17 +98,17 @@ def check_ledger(ledger: dict[str, Any]) -> Iterator[Outcome]:
 def wraps(ledger: dict[str, Any], genesis: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a provider was asked to wrap: the ledger key, then for each sealed entry an index key and an epoch key."""
 
-    def wrap(purpose: str, group: str, epoch_id: int) -> dict[str, Any]:
+    def wrap(purpose: str, group: str, epoch_id: str) -> dict[str, Any]:
         key = f"group.{ledger['ledger']}.{group}" if group else f"tenant.{genesis['tenant']}"
-        context = sealed.provider_context(purpose, ledger["ledger"], group, epoch_id).hex()
+        context = sealed.provider_context(purpose, ledger["ledger"], group, int(epoch_id)).hex()
         said = {"purpose": purpose, "group": group, "epoch_id": epoch_id}
         return said | {"provider_key": key, "context_hex": context}
 
-    yield wrap("ledger", "", 0)
+    yield wrap("ledger", "", "0")
     for entry in ledger["entries"]:
         if "sealed" in entry:
             group = leaves.read_leaf(entry["leaf"].encode())["group"]
-            yield wrap("index", group, 0)
+            yield wrap("index", group, "0")
             yield wrap("epoch", group, entry["sealed"]["epoch_id"])
 
 
@@ -140,7 +140,7 @@ def check_sealed(place: str, entry: dict[str, Any], leaf: dict[str, Any]) -> Ite
         "key_commitment_hex": committed.hex(),
         "opening_hex": opened.hex(),
         "plaintext_commitment_hex": sealed.commit(opened, plaintext).hex(),
-        "associated_hex": sealed.record_context(leaf["ledger"], stated["epoch_id"], committed).hex(),
+        "associated_hex": sealed.record_context(leaf["ledger"], int(stated["epoch_id"]), committed).hex(),
     }
     inputs = {"text", "record_key_hex", "epoch_id", "epoch_key_hex", "wrapped_hex", "parts"}
     yield from compared(place, stated, inputs, computed)
@@ -148,7 +148,7 @@ def check_sealed(place: str, entry: dict[str, Any], leaf: dict[str, Any]) -> Ite
     kept = (b64(committed), b64(sealed.commit(opened, plaintext)), len(stated["parts"]))
     yield agrees(place, promised == kept, "is not what key, plaintext and parts of the leaf promise")
     wrapped, epoch_key = bytes.fromhex(stated["wrapped_hex"]), bytes.fromhex(stated["epoch_key_hex"])
-    found = sealed.unwrap(wrapped, epoch_key, leaf["ledger"], stated["epoch_id"], committed)
+    found = sealed.unwrap(wrapped, epoch_key, leaf["ledger"], int(stated["epoch_id"]), committed)
     yield agrees(f"{place}.wrapped_hex", found == record_key, "holds another key")
     for number, part in enumerate(stated["parts"]):
         envelope = bytes.fromhex(part["envelope_hex"])
@@ -196,7 +196,7 @@ def check_beside(place: str, entry: dict[str, Any], leaf: dict[str, Any], id_key
     yield agrees(f"{place}.facets", same, "are not what facets and id_tag of the leaf promise")
     blind = entry["blind"]
     tags = {
-        field: sealed.blind_tag(bytes.fromhex(blind["index_key_hex"]), field, value)
+        field: str(sealed.blind_tag(bytes.fromhex(blind["index_key_hex"]), field, value))
         for field, value in sealed.blind_values(record).items()
     }
     yield from compared(f"{place}.blind", blind, {"index_key_hex"}, tags)
@@ -227,7 +227,7 @@ def read_wrapped(case: dict[str, Any]) -> None:
     wrapped, epoch_key, committed = (
         bytes.fromhex(case[name]) for name in ("wrapped_hex", "epoch_key_hex", "key_commitment_hex")
     )
-    sealed.unwrap(wrapped, epoch_key, case["ledger"], case["epoch_id"], committed)
+    sealed.unwrap(wrapped, epoch_key, case["ledger"], int(case["epoch_id"]), committed)
 
 
 def read_facets(case: dict[str, Any]) -> None:

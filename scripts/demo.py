@@ -52,6 +52,7 @@ COPY_DATABASE = "reasonvault_copy"
 def main() -> None:
     """Tell the story, one numbered line a step."""
     start = time.monotonic()
+    print(f"Making a vault below {DEMO}; all of it takes about twenty seconds.", flush=True)
     passphrase = _start_anew()
     lines = list(_lines())
     RECORDS.write_bytes(b"".join(line + b"\n" for line in lines))
@@ -142,11 +143,12 @@ def _report(vault: Vault, ledger: Ledger) -> None:
 def _report_words(made: Issued) -> str:
     report = made.report
     found = {check.code: check.count for check in report.exceptions}
+    twice, unknown = found["possible_double_charge"], found["outcome_unknown"]
     return (
         f"The evidence report was written: {made.pages} pages, all {report.population.in_period:,} records attached. "
-        f"{report.decisions.moved:,} decisions moved money; {report.low_confidence.count} of them below their threshold "
-        f"with nobody's review. Possible double charges: {found['possible_double_charge']} records; outcomes still "
-        f"unknown: {found['outcome_unknown']}; logs known to be missing: at most {report.population.known_missing}."
+        f"{report.decisions.moved:,} decisions moved money, {report.low_confidence.count} of them below their "
+        f"threshold and without anybody's review. Possible double charges: {twice} records; outcomes still unknown: "
+        f"{unknown}; logs known to be missing: at most {report.population.known_missing}."
     )
 
 
@@ -213,7 +215,7 @@ def _crimes(dsn: str) -> tuple[int, int, int]:
 
 
 def _first(connection: psycopg.Connection[Any], query: str, parameters: list[object]) -> object:
-    row = connection.execute(query, parameters).fetchone()  # type: ignore[arg-type]  # put together from our own names
+    row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return row[0]
 

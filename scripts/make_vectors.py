@@ -23,9 +23,9 @@ from uuid import UUID
 import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # its neighbour, also where a test loads this file
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # its neighbours, also where a test loads this file
 
-from negative_vectors import negatives
+from negatives import negatives
 
 from vault.checkpoints import Checkpoints
 from vault.core import canonical, dictionary, envelope, facets, leaf, packing, receipt, tree
@@ -112,7 +112,7 @@ class Writer:
         self.public = key.public_key().public_bytes_raw()
         self.checkpoints = Checkpoints(checkpoints, HOST, self.public, key.sign)
         self.id_key = self.ring.new_ledger_key(tenant_ref(TENANT), ledger)
-        self.asked: list[dict[str, Any]] = [{"purpose": "ledger", "group": "", "epoch_id": 0}]
+        self.asked: list[dict[str, Any]] = [{"purpose": "ledger", "group": "", "epoch_id": "0"}]
         self.hashes: list[bytes] = []
         self.frontier = tree.Frontier()
         self.entries: list[dict[str, Any]] = []
@@ -145,8 +145,8 @@ class Writer:
         made = self.ring.new_group(self.ledger, group)
         epoch = self.ring.new_epoch(made, "writer-1", "2026-01-05")
         self.asked += [
-            {"purpose": "index", "group": group, "epoch_id": 0},
-            {"purpose": "epoch", "group": group, "epoch_id": epoch.epoch_id},
+            {"purpose": "index", "group": group, "epoch_id": "0"},
+            {"purpose": "epoch", "group": group, "epoch_id": str(epoch.epoch_id)},
         ]
         return made, epoch
 
@@ -183,7 +183,7 @@ class Writer:
             "key_commitment_hex": sealed.key_commitment.hex(),
             "opening_hex": sealed.opening.hex(),
             "plaintext_commitment_hex": sealed.plaintext_commitment.hex(),
-            "epoch_id": epoch.epoch_id,
+            "epoch_id": str(epoch.epoch_id),
             "epoch_key_hex": epoch.wrapped.hex(),
             "associated_hex": (_record_label(epoch) + sealed.key_commitment).hex(),
             "wrapped_hex": self.ring.wrap_record_key(epoch, record_key, sealed.key_commitment).hex(),
@@ -236,7 +236,7 @@ class Writer:
                 "id_tag_hex": id_tag(self.id_key, record.id).hex(),
             },
             "sealed": told,
-            "blind": {"index_key_hex": index_key.hex()} | {field: tag for field, tag in tags if tag is not None},
+            "blind": {"index_key_hex": index_key.hex()} | {field: str(tag) for field, tag in tags if tag is not None},
         }
         return known, draft.at
 

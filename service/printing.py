@@ -118,7 +118,8 @@ def evidence_words(report: EvidenceReport, path: Path, pages: int, size: int) ->
     missing = f"at most {population.known_missing:,}" if population.known_missing else "none"
     return (
         f"{path}: {pages} pages, {size:,} bytes\n"
-        f"  {population.in_period:,} records of the period, {population.opened:,} opened; {missing} known to be missing\n"
+        f"  {population.in_period:,} records of the period, {population.opened:,} opened; "
+        f"{missing} known to be missing\n"
         f"  integrity {integrity.verdict}; {report.exceptions_found} of {report.exceptions_tested} exception tests "
         f"with findings; {report.low_confidence.count:,} low-confidence executions without review"
     )

@@ -121,6 +121,7 @@ def ingest(
         for batch in batches:
             yield linker.link(batch, linker.seal(batch))
     else:
+        linker.prime(first)
         yield from _ingest_in_parallel(linker, batches, vault, terms, processes)
     if damage:
         raise damage[0]
@@ -208,6 +209,12 @@ class _Linker:
         self._sealer = Sealer(vault.ring, terms)
         self._provisioner = Provisioner(vault, terms.ledger, events.key_created(vault))
         self._opener = Opener(vault.engine, vault.ring, terms.ledger)
+
+    def prime(self, lines: Sequence[Line]) -> None:
+        """Provide the keys that these lines need, so that the pool's first batches do not all come back without."""
+        now = self._vault.clock()
+        outcomes = self._sealer.seal([raw for _, raw in lines], now)
+        self._provisioner.provide({one.group for one in outcomes if isinstance(one, Waiting)}, now)
 
     def keys(self) -> list[GroupKeys]:
         return self._provisioner.ready(self._vault.clock())

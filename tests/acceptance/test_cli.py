@@ -199,11 +199,10 @@ def test_show_gives_the_bytes_and_tells_the_facts_beside_them(apart: Stranger, i
 
 
 def test_verify_needs_no_passphrase_but_for_opening(run: Stranger) -> None:
-    without = {"REASONVAULT_PASSPHRASE": ""}
     for depth in ("leaves", "envelopes"):
-        ran = run("verify", "--depth", depth, "--json", **without)
+        ran = run("verify", "--depth", depth, "--json", REASONVAULT_PASSPHRASE="")
         assert (ran.code, ran.document["verdict"], ran.document["depth"]) == (0, "OK", depth)
-    assert "a passphrase is needed" in run("verify", "--depth", "open", **without).complaint
+    assert "a passphrase is needed" in run("verify", "--depth", "open", REASONVAULT_PASSPHRASE="").complaint
     opened = run("verify", "--depth", "open", "--ledger", "cn", "--json")
     assert opened.code == 0
     assert [(one["name"], one["opened"] > 0) for one in opened.document["ledgers"]] == [("events", True), ("cn", True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,13 @@ def built(postgres_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The vault that all copies are made of. Nobody changes it, and nobody stays connected to it."""
     with postgres_run.database(durable=False) as database:
         yield build(tmp_path_factory.mktemp("built") / "home", database)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files reach the disk when they like, as the fast server does, except in tests marked ``durable``."""
+    if request.node.get_closest_marker("durable") is None:
+        monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @pytest.fixture

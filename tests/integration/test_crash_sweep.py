@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from service import home as homes
-from service import wiring
 from tests.support.breaking import WAYS, Killed, Steps, Way, broken
 from tests.support.decisions import decision, decisions, spelled
 from tests.support.postgres import Run
@@ -96,7 +95,7 @@ def test_ledger_create(built: Installation, tmp_path: Path, again: bool) -> None
 
 
 def test_init(postgres_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring.KeyDirectory, "create", functools.partial(KeyDirectory.create, cost=CHEAP))
+    monkeypatch.setattr(KeyDirectory, "create", functools.partial(KeyDirectory.create, cost=CHEAP))
     for number in range(MOST):
         with postgres_run.database(durable=False) as database:
             site = Installation(tmp_path / str(number), database)

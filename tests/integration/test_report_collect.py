@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import stat
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import reports.collect
 from reports import gathering
 from reports.model import EvidenceReport
 from tests.support.decisions import decision, spelled
 from tests.support.evidence import collect, lines, told
 from tests.support.tampering import Crime
 from tests.support.vault import RECORDS, Installation
+from vault.audit import audit
 from vault.core.errors import UsageError
+from vault.verdict import LedgerReport
 
 CN = RECORDS["cn"]
 
@@ -39,6 +43,8 @@ def test_every_entry_of_the_tree_is_accounted_for(installation: Installation, tm
     assert made.report.decisions.count == CN
     # 1 read when the vault was built, and this report's own.
     assert population.accesses == 2
+    for file in (made.population, made.findings):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_amounts_and_thresholds_come_from_opened_records(installation: Installation, tmp_path: Path) -> None:
@@ -134,18 +140,24 @@ def test_conflicts_and_gaps_are_counted(installation: Installation, tmp_path: Pa
     assert (_found(report)["conflict"], _found(report)["sequence_gap"]) == (1, 3)
 
 
-def test_what_arrives_meanwhile_is_not_in_it_and_does_no_harm(installation: Installation, tmp_path: Path) -> None:
-    arrived: list[str] = []
+def test_what_arrives_meanwhile_is_not_in_it_and_does_no_harm(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **named: Any) -> list[LedgerReport]:
+        _more(installation, decision(900))  # after the access was logged, before the snapshot is taken
+        verified.extend(audit(*arguments, **named))
+        return verified
 
-    def interrupt(name: str, _done: int, _total: int) -> None:
-        if name == "events" and not arrived:
-            arrived.append("dec-900")
-            _more(installation, decision(900))
-
-    report = collect(installation, tmp_path / "work", progress=interrupt).report
-    assert arrived
-    assert (report.population.tree_size, report.population.in_period) == (CN + 1, CN)
-    assert (report.integrity.verdict, report.population.adds_up) == ("OK", True)
+    verified: list[LedgerReport] = []
+    monkeypatch.setattr(reports.collect, "audit", interrupted)
+    made = collect(installation, tmp_path / "work").report
+    (access,) = told(installation, "records.opened")
+    assert installation.size("cn") == CN + 2
+    assert (made.population.tree_size, made.population.in_period, access.facts["count"]) == (CN + 1, CN, CN)
+    assert (made.integrity.verdict, made.integrity.entries, made.population.adds_up) == ("OK", CN + 1, True)
+    # It was verified against the checkpoint that it shows, not against the one that came meanwhile.
+    assert made.integrity.checkpoint.size == access.facts["size"] == verified[-1].size
+    assert made.integrity.checkpoint.root == verified[-1].root
 
 
 def test_a_damaged_ledger_is_reported_as_such(installation: Installation, tmp_path: Path) -> None:

@@ -223,8 +223,9 @@ def test_one_ciphertext_that_opens_under_two_keys(crime: Crime, monkeypatch: pyt
     assert report.faults[0].what == "record key is not the one the leaf commits to"
 
 
-@pytest.mark.parametrize("value", ["''", "substr(wrapped_key, 2)",
-"set_byte(wrapped_key, 59, get_byte(wrapped_key, 59) # 1)"])
+@pytest.mark.parametrize(
+    "value", ["''", "substr(wrapped_key, 2)", "set_byte(wrapped_key, 59, get_byte(wrapped_key, 59) # 1)"]
+)
 def test_an_edited_wrapped_key_shows_when_opened(crime: Crime, value: str) -> None:
     crime.edit("sealed", "cn", SEQ, f"wrapped_key = {value}")
     crime.clean(Depth.ENVELOPES)
@@ -233,8 +234,9 @@ def test_an_edited_wrapped_key_shows_when_opened(crime: Crime, value: str) -> No
 
 def test_a_record_said_to_belong_to_another_epoch_shows_when_opened(crime: Crime) -> None:
     crime.edit("sealed", "cn", SEQ, "epoch_id = epoch_id + 1")
-    crime.edit("sealed", "cn", 90, "epoch_id = (SELECT max(epoch_id) FROM vault.epoch WHERE ledger_id = %s)",
-    crime.uuid("sg"))
+    crime.edit(
+        "sealed", "cn", 90, "epoch_id = (SELECT max(epoch_id) FROM vault.epoch WHERE ledger_id = %s)", crime.uuid("sg")
+    )
     crime.clean(Depth.ENVELOPES)
     crime.expect(Depth.OPEN, modified("cn", SEQ, 90))
 

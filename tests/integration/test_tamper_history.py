@@ -90,9 +90,7 @@ def test_a_well_formed_row_beyond_the_head(crime: Crime) -> None:
 @pytest.mark.parametrize(
     ("ledger", "template", "size"), [("cn", 60, SIZE), ("events", 1, EVENTS)], ids=["record", "event"]
 )
-def test_a_well_formed_row_with_the_head_moved_over_it(
-    crime: Crime, ledger: str, template: int, size: int
-) -> None:
+def test_a_well_formed_row_with_the_head_moved_over_it(crime: Crime, ledger: str, template: int, size: int) -> None:
     """Nothing inside the database is wrong; only the memory outside it knows (an unsealed stretch, systemd #15425)."""
     crime.append(ledger, template, **({"id_tag": "A" * 22} if ledger == "cn" else {"event": "hold.released"}))
     crime.expect(Depth.LEAVES, forked(ledger, size))

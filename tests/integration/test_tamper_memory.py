@@ -174,6 +174,7 @@ def _commit_unsealed(crime: Crime) -> None:
     def fail(*_: object) -> str:
         raise Unavailable("the disk is full")
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unavailable):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "publish", fail)
-        crime.site.ingest("cn", decisions(5, first=600))
+        with pytest.raises(Unavailable):
+            crime.site.ingest("cn", decisions(5, first=600))

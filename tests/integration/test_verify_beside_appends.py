@@ -45,7 +45,7 @@ def test_appends_around_the_snapshot(
     commits_before: int,
     commits_after: int,
 ) -> None:
-    done = []
+    done: list[int] = []
 
     def commit(times: int) -> None:
         for _ in range(times):

@@ -23,9 +23,10 @@ from typing import Any, NamedTuple
 import cli
 from tests.support.postgres import ROOT
 from tests.support.vault import Installation
-from vault import intake, linking
+from vault import intake
 from vault.checkpoints import Checkpoints
 from vault.core import receipt
+from vault.db import store
 
 
 class Point(NamedTuple):
@@ -37,11 +38,11 @@ class Point(NamedTuple):
 
 
 POINTS = {
-    "before the lock": Point(linking.store, "lock_head"),
-    "under the lock": Point(linking.store, "lock_head", late=True),
-    "after COPY of the leaves": Point(linking.store, "copy_entries", late=True),
-    "after COPY of the envelopes": Point(linking.store, "copy_sealed", late=True),
-    "after the head moved": Point(linking.store, "move_head", late=True),
+    "before the lock": Point(store, "lock_head"),
+    "under the lock": Point(store, "lock_head", late=True),
+    "after COPY of the leaves": Point(store, "copy_entries", late=True),
+    "after COPY of the envelopes": Point(store, "copy_sealed", late=True),
+    "after the head moved": Point(store, "move_head", late=True),
     "after the announcement": Point(Checkpoints, "announce", late=True),
     "after COMMIT": Point(Checkpoints, "publish"),
     "half way in the checkpoint": Point(os, "replace"),

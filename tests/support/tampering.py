@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -72,12 +72,12 @@ class Crime:
     def sql(self, statement: str, *parameters: object) -> None:
         """Run a statement as somebody whom nothing stops; it must touch at least one row."""
         with self.site.tampering() as connection:
-            assert connection.execute(cast(LiteralString, statement), parameters).rowcount > 0
+            assert connection.execute(statement, parameters).rowcount > 0
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return what a query finds."""
         with psycopg.connect(self.site.database.superuser_dsn) as connection:
-            return connection.execute(cast(LiteralString, statement), parameters).fetchall()
+            return connection.execute(statement, parameters).fetchall()
 
     def edit(self, table: str, name: str, seq: int, assignment: str, *parameters: object) -> None:
         """Run ``UPDATE ... SET assignment`` on one entry's row."""
@@ -102,7 +102,7 @@ class Crime:
         with self.site.tampering() as connection:
             for table in tables:
                 connection.execute(
-                    cast(LiteralString, f"DELETE FROM vault.{table} WHERE ledger_id = %s AND seq >= %s AND seq < %s"),
+                    f"DELETE FROM vault.{table} WHERE ledger_id = %s AND seq >= %s AND seq < %s",
                     (self.uuid(name), first, end),
                 )
 
@@ -110,9 +110,7 @@ class Crime:
         """Delete every row of a ledger from every table."""
         with self.site.tampering() as connection:
             for table in ("sealed", "entry", "epoch", "key_group", "head", "ledger"):
-                connection.execute(
-                    cast(LiteralString, f"DELETE FROM vault.{table} WHERE ledger_id = %s"), (self.uuid(name),)
-                )
+                connection.execute(f"DELETE FROM vault.{table} WHERE ledger_id = %s", (self.uuid(name),))
 
     def leaves(self, name: str) -> list[bytes]:
         """Return a ledger's leaves."""

@@ -23,10 +23,11 @@ from psycopg.sql import SQL, Identifier
 
 import cli
 from service import wiring
-from tests.support.decisions import decisions, spelled
+from tests.support.decisions import decisions
 from tests.support.postgres import Database
 from vault import audit, intake, ledgers, reading
 from vault.context import Vault
+from vault.core import packing
 from vault.db.pgcluster import USERS
 from vault.db.tables import ALL, SCHEMA
 from vault.intake import Line, Status
@@ -113,6 +114,15 @@ class Installation:
         """Return the directory that holds a ledger's checkpoint and announced heads."""
         return self.home / "checkpoints" / str(self.ledger(name))
 
+    def everything_stored(self) -> str:
+        """Return every row of every table as PostgreSQL prints it, and every leaf unpacked."""
+        with psycopg.connect(self.database.superuser_dsn) as connection:
+            rows = [
+                row[0] for table in ALL for row in connection.execute(f"SELECT t::text FROM {SCHEMA}.{table.name} t")
+            ]
+            leaves = [packing.unpack(row[0]).decode() for row in connection.execute("SELECT leaf FROM vault.entry")]
+        return "\n".join(rows + leaves)
+
     @contextmanager
     def tampering(self) -> Iterator[psycopg.Connection]:
         """Yield the connection of somebody who owns the server: no grant, trigger or foreign key stops it."""
@@ -186,6 +196,3 @@ def build(home: Path, database: Database) -> Installation:
 
 def _remembered(home: Path) -> Path:
     return home.with_name(f"{home.name}.remembered")
-
-
-__all__ = ["CHEAP", "PASSPHRASE", "RECORDS", "Installation", "build", "prepare", "spelled"]

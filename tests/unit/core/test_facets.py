@@ -28,9 +28,7 @@ ANY = st.builds(
     flags=st.integers(0, 2**32 - 1),
     model=TEXT,
 )
-ONE = Facets(
-    "id-1", 1_767_600_072_111_000, "CN,SG", "payment", 3, 1, 1, True, False, 0.9959, 272, 0, "qwen2.5-72b"
-)
+ONE = Facets("id-1", 1_767_600_072_111_000, "CN,SG", "payment", 3, 1, 1, True, False, 0.9959, 272, 0, "qwen2.5-72b")
 
 
 def test_layout_is_the_table_of_the_module() -> None:
@@ -47,9 +45,7 @@ def test_layout_is_the_table_of_the_module() -> None:
 @given(ANY, ANY)
 def test_different_facets_have_different_bytes(one: Facets, other: Facets) -> None:
     # -0.0 == 0.0 for Python but not for the columns, so compare what is stored.
-    same = one == other and (
-        one.score is None or math.copysign(1, one.score) == math.copysign(1, other.score or 0.0)
-    )
+    same = one == other and (one.score is None or math.copysign(1, one.score) == math.copysign(1, other.score or 0.0))
     assert (facets.canonical(one) == facets.canonical(other)) == same
 
 

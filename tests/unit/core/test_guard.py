@@ -322,3 +322,21 @@ def test_every_decimal_digit_of_unicode_folds_to_ascii() -> None:
 )
 def test_long_repetitions_end(unit: str) -> None:
     detect(unit * (2**20 // len(unit) // 32))
+
+
+@given(
+    st.integers(0, 9999),
+    st.tuples(*(st.integers(0, 99) for _ in range(5))),
+    st.text("0123456789", max_size=9),
+    st.sampled_from("+-"),
+    st.tuples(st.integers(0, 99), st.integers(0, 99)),
+)
+@settings(max_examples=400)
+def test_no_number_is_found_in_a_time_and_the_prefilter_knows(
+    year: int, clock: tuple[int, ...], fraction: str, sign: str, offset: tuple[int, int]
+) -> None:
+    month, day, hour, minute, second = (f"{part:02}" for part in clock)
+    point = f".{fraction}" if fraction else ""
+    time = f"{year:04}-{month}-{day}T{hour}:{minute}:{second}{point}{sign}{offset[0]:02}:{offset[1]:02}"
+    assert inspect_everything({"x": time}) == ()
+    assert not prefilter.may_match(json.dumps({"x": time}).encode(), quotes_part=True)

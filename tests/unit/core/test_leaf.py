@@ -105,9 +105,7 @@ def event(**more: object) -> bytes:
         "event": "record.opened",
         "kind": "event",
     }
-    return leaf.draft({**fields, "ledger": str(LEDGER), "facts": {"seq": 3, "b": 1, "a": "x"}, **more}).at(
-        4, bytes(32)
-    )
+    return leaf.draft({**fields, "ledger": str(LEDGER), "facts": {"seq": 3, "b": 1, "a": "x"}, **more}).at(4, bytes(32))
 
 
 def genesis(**more: object) -> bytes:

@@ -68,9 +68,7 @@ def test_an_edited_receipt_is_refused() -> None:
             receipt.verify(held.replace(old, new), RECORD, KEYS, ORIGIN)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b'{"receipt":"reasonvault-receipt/2","leaf":"","proof":""}']
-)
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"receipt":"reasonvault-receipt/2","leaf":"","proof":""}'])
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
     with pytest.raises(RefusedInput):
         receipt.verify(data, None, KEYS, ORIGIN)

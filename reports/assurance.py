@@ -1,0 +1,113 @@
+"""Assurance: what was verified, against which checkpoint, and a sample that a stranger can check again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from reports import model, sampling
+from reports.attach import JSON_LINES, Attachment
+from reports.gathering import Gathering
+from reports.verdicts import EntryVerdicts
+from vault import receipts
+from vault.context import Vault
+from vault.core.checkpoint import Checkpoint
+from vault.core.errors import EvidenceError
+from vault.verdict import Depth, Fault, LedgerReport
+
+CONFIDENCE = Fraction(95, 100)
+TOLERABLE_RATE = Fraction(5, 100)
+FAULTS = 100
+NONCE_BYTES = 16
+
+
+class Signed(NamedTuple):
+    """The checkpoint that a report stands under, and its text."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+def integrity(
+    vault: Vault, ledger: UUID, signed: Signed, gathered: Gathering, verified: list[LedgerReport], nonce: bytes
+) -> model.Integrity:
+    """Verdicts of the ledger's entries; a record that did not open is one of its faults, whatever the depth.
+
+    The events ledger vouches for this one, so a fault there is one of this report, too.
+    """
+    found = verified[-1]
+    found.faults += gathered.unopened.faults
+    for verdict, number in gathered.unopened.counts.items():
+        found.counts[verdict] = found.counts.get(verdict, 0) + number
+    verdicts = EntryVerdicts(found, signed.checkpoint.size)
+    counts = verdicts.counts()
+    faults = [_fault(fault, "") for fault in sorted(found.faults, key=lambda fault: fault.verdict.rank)[:FAULTS]]
+    for beside in verified[:-1]:
+        for verdict, number in beside.counts.items():
+            counts[verdict.name] += number
+        faults += [_fault(fault, "events ledger: ") for fault in beside.faults[:FAULTS]]
+    return model.Integrity(
+        depth=Depth.ENVELOPES.value,
+        checked_at=datetime.fromtimestamp(vault.clock() // 1_000_000, UTC),
+        verdicts=counts,
+        faults=tuple(faults),
+        checkpoint=model.Checkpoint(
+            origin=signed.checkpoint.origin,
+            size=signed.checkpoint.size,
+            root=signed.checkpoint.root,
+            note=signed.note,
+            verifier_key=str(vault.checkpoints.verifier(ledger)),
+        ),
+        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
+    )
+
+
+def _fault(fault: Fault, where: str) -> model.Fault:
+    through = "" if fault.last in (None, fault.seq) else f", up to seq {fault.last}"
+    return model.Fault(fault.verdict.name, fault.seq, f"{where}{fault.what}{through}")
+
+
+def _sample(seed: bytes, gathered: Gathering, verdicts: EntryVerdicts) -> model.Sample:
+    population = len(gathered)
+    drawn = sampling.draw(seed, population, sampling.sample_size(CONFIDENCE, TOLERABLE_RATE))
+    lines = ((at, msgspec.json.decode(gathered.line(at), type=_Line)) for at in drawn)
+    return model.Sample(
+        items=tuple(
+            model.SampleItem(at + 1, line.seq, bytes.fromhex(line.leaf_hash), verdicts.of(line.seq))
+            for at, line in lines
+        ),
+        population=population,
+        confidence=CONFIDENCE,
+        tolerable_rate=TOLERABLE_RATE,
+        seed=seed,
+        seed_origin=(
+            f"The checkpoint's root, then {NONCE_BYTES} random bytes that the vault drew after the checkpoint was "
+            "signed and the records were read. Whoever runs the vault could have drawn again."
+        ),
+        self_drawn=True,
+    )
+
+
+class _Line(msgspec.Struct):
+    seq: int
+    leaf_hash: str
+
+
+def sample_proofs(vault: Vault, ledger: UUID, signed: Signed, sample: model.Sample) -> Iterator[Attachment]:
+    """The way of each drawn leaf to the checkpoint; none where the entries are not the tree that was signed."""
+    with suppress(EvidenceError):
+        proved = receipts.proofs(vault, ledger, signed.note, [item.seq for item in sample.items])
+        lines = [msgspec.json.encode({"seq": seq, "proof": proof.to_text()}) for seq, (_, proof) in proved.items()]
+        if lines:
+            yield Attachment(
+                "sample-proofs.jsonl",
+                "For each record of the sample, the way of its leaf to the checkpoint (C2SP tlog-proof)",
+                JSON_LINES,
+                b"\n".join(lines) + b"\n",
+            )
