@@ -91,15 +91,45 @@ def init(region: str, host: str) -> None:
     if not canonical.is_word(region) or not region:
         raise UsageError("--region is a word of A-Z a-z 0-9 . _ : / + -")
     home = homes.default_path()
-    new = wiring.initialise(home, homes.passphrase(confirm=not (home / "keys").exists()), host=host, region=region)
-    found = wiring.identity(home)
+    phrase = homes.passphrase(confirm=not (home / "keys").exists())
+    new = wiring.initialise(home, phrase, host=host, region=region)
+    found, custodians = wiring.identity(home), wiring.custodians(home, phrase)
     words = f"{'made a vault' if new else 'the vault is in order'} in {home}"
-    if new:
+    if not custodians:
         words += (
             f"\nKeep {home / 'keys'} and the passphrase safe and out of the database's backups:"
-            "\nwithout both, every record in this vault is unreadable for ever. No recovery file exists yet."
+            "\nwithout both, every record in this vault is unreadable for ever. No recovery file exists yet:"
+            "\n'reasonvault keys recovery export FILE --custodian NAME' makes one."
         )
-    say(words, {"home": str(home), "new": new, "tenant": str(found.tenant), "events": str(found.events)})
+    document = {"home": str(home), "new": new, "tenant": str(found.tenant), "events": str(found.events)}
+    say(words, document | {"custodians": list(custodians)})
+
+
+@main.group()
+def keys() -> None:
+    """The key store of this vault."""
+
+
+@keys.group()
+def recovery() -> None:
+    """Recovery files: what opens the keys when the passphrase is lost."""
+
+
+@recovery.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--custodian", required=True, help="Who will keep the file, apart from this machine and its backups.")
+def export(file: Path, custodian: str) -> None:
+    """Write a recovery file. Whoever holds it and a copy of the key store reads everything."""
+    wiring.export_recovery(homes.default_path(), homes.passphrase(), file, custodian)
+    say(f"{file}: hand it to {custodian}, then delete it here", {"file": str(file), "custodian": custodian})
+
+
+@recovery.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def use(file: Path) -> None:
+    """Open the key store with a recovery file and give it a new passphrase (from where init takes it)."""
+    wiring.use_recovery(homes.default_path(), file, homes.passphrase(confirm=True))
+    say("the key store has a new passphrase; the recovery file goes on working", {"recovered": True})
 
 
 @main.group()

@@ -172,6 +172,35 @@ def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, regio
             engine.dispose()
 
 
+def custodians(home: Path, passphrase: bytes) -> tuple[str, ...]:
+    """Return who holds a recovery file of this vault's keys."""
+    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
+        return keys.custodians
+
+
+def export_recovery(home: Path, passphrase: bytes, file: Path, custodian: str) -> None:
+    """Write a recovery file for a named custodian; the event is committed before there is a file.
+
+    Raises:
+        UsageError: the file exists, or the custodian's name is no single printable line.
+    """
+    found = identity(home)
+    if file.exists():
+        raise UsageError(f"{file} exists: a recovery file never overwrites one")
+    with open_vault(home, passphrase) as vault:
+        events.record(vault, "recovery.exported", {"tenant": str(found.tenant)}, {"custodian": custodian})
+    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
+        keys.export_recovery(file, custodian)
+
+
+def use_recovery(home: Path, file: Path, passphrase: bytes) -> None:
+    """Open a vault whose passphrase is lost with a recovery file, and give it a new passphrase and a new root."""
+    found = identity(home)
+    KeyDirectory.open_with_recovery(home / "keys", file, passphrase, clock=time.monotonic).close()
+    with open_vault(home, passphrase) as vault:
+        events.record(vault, "recovery.used", {"tenant": str(found.tenant)})
+
+
 def rule_book() -> RuleBook:
     """Return the packaged retention rule book."""
     return load_default()

@@ -35,6 +35,16 @@ SOURCES = [
 NOW = 1_780_000_000_000_000  # 2026-05-28; microseconds
 
 
+STARTS = {
+    "decision_completed": "decision",
+    "transaction_completed": "transaction",
+    "calendar_year_end": "end of the year",
+    "record_created": "receipt",
+    "log_created": "receipt",
+}
+ERASED = {"no": "", "at_minimum": "when its own period ends", "after_all_minimums": "when every period has run"}
+
+
 def page(name: str) -> str:
     return (DOCS / name).read_text("utf-8")
 
@@ -158,10 +168,17 @@ def test_rules_and_zones_are_those_of_the_book() -> None:
     assert set(re.findall(r"^\| `([A-Z0-9-]+)` \|", text, re.MULTILINE)) == book.rules.keys()
     for rule in book.rules.values():
         (row,) = re.findall(rf"^\| `{rule.id}` .*$", text, re.MULTILINE)
-        assert row.rstrip(" |").endswith(rule.status)
-        assert rule.applies in row
+        _, _, kept, start, erased, applies, status, _ = map(str.strip, row.split("|"))
+        assert (kept, start, erased) == (_spelled(rule.period.months), STARTS[rule.trigger], ERASED[rule.erase]), row
+        assert (applies.split(",")[0], status) == (rule.applies, rule.status), row
     for entry in book.jurisdictions.values():
         assert re.search(rf"^\| {entry.code} \| {entry.zone}[ ,]", text, re.MULTILINE), entry.code
+
+
+def _spelled(months: int) -> str:
+    if not months:
+        return "no period"
+    return f"{months} months" if months % 12 else f"{months // 12} years"
 
 
 def test_verdicts_and_depths_are_told() -> None:

@@ -63,6 +63,13 @@ def test_the_salt_counts() -> None:
     assert facets.digest(ONE, b"a" * 16) != facets.digest(ONE, b"b" * 16)
 
 
+@pytest.mark.parametrize("salt", [b"", b"s" * 15, b"s" * 17])
+def test_a_salt_has_one_length(salt: bytes) -> None:
+    """Else bytes could wander between salt and facets, and other columns have the leaf's digest."""
+    with pytest.raises(Modified, match="salt"):
+        facets.digest(ONE, salt)
+
+
 @pytest.mark.parametrize(
     "edited",
     [

@@ -163,18 +163,42 @@ def test_what_is_not_a_leaf_is_modified(data: bytes) -> None:
         leaf.parse(data)
 
 
-def test_an_event_cannot_pretend_another_kind_in_its_facts() -> None:
-    """The kind is read before parsing; a fact named kind must not choose how the leaf is read."""
-    fields = {
-        "actor": "x",
-        "at": "y",
-        "event": "z",
-        "kind": "event",
-        "ledger": str(LEDGER),
-        "facts": {"kind": "genesis"},
-    }
-    with pytest.raises(Modified):
-        leaf.parse(leaf.draft(fields).at(1, bytes(32)))
+def test_a_fact_named_kind_does_not_choose_how_the_leaf_is_read() -> None:
+    assert isinstance(leaf.parse(event(facts={"kind": "genesis"})), EventLeaf)
+    with pytest.raises(Modified, match="kind"):
+        leaf.parse(event(kind="surprise", facts={"kind": "event"}))
+
+
+@given(drafted(), st.sampled_from(["facets", "id_tag", "key", "plaintext", "rulebook"]), st.data())
+def test_a_record_leaf_holds_every_digest_to_its_one_spelling(
+    made: tuple[dict[str, object], leaf.Draft], name: str, data: st.DataObject
+) -> None:
+    """The expression that reads record leaves agrees with the decoder that reads digests."""
+    fields, _ = made
+    length = 16 if name == "id_tag" else 32
+    size = len(str(fields[name]))
+    text = data.draw(st.text("AQgwEB8_-+/.", min_size=size, max_size=size))
+    spelled = leaf.draft({**fields, name: text}).at(1, bytes(32))
+    try:
+        canonical.unb64(text, length)
+    except Modified:
+        with pytest.raises(Modified):
+            leaf.parse(spelled)
+    else:
+        assert getattr(leaf.parse(spelled), name) == text
+
+
+@pytest.mark.parametrize("day", ["2026-02-29", "2026-00-10", "2026-04-31", "2026-13-01", "0000-01-01", "2026-12-00"])
+def test_a_day_that_no_calendar_has_is_modified(day: str) -> None:
+    for made in (event(at=f"{day}T00:00:00.000Z"), genesis(created_at=f"{day}T00:00:00.000Z")):
+        with pytest.raises(Modified, match="day"):
+            leaf.parse(made)
+
+
+def test_positions_tell_the_kinds_apart() -> None:
+    for made in (genesis(seq=1), event().replace(b'"seq":4,', b'"seq":0,')):
+        with pytest.raises(Modified, match="genesis"):
+            leaf.parse(made)
 
 
 @pytest.mark.parametrize("missing", sorted(SEALED.keys() - {"keep_until"}))
@@ -184,8 +208,35 @@ def test_sealed_details_are_promised_whole_or_not_at_all(missing: str) -> None:
 
 
 def test_a_leaf_that_is_too_long_is_never_made() -> None:
+    """And the longest that is made can be read, wherever it is put."""
     with pytest.raises(ValueError, match="long"):
         event(facts={"x": "y" * 4096})
+    room = canonical.MAX_LEAF - len(event(facts={"x": ""})) - (16 - len("4"))
+    fields = json.loads(event(facts={"x": "y" * room}))
+    longest = leaf.draft(fields).at(2**53 - 1, bytes(32))
+    assert len(longest) == canonical.MAX_LEAF
+    assert isinstance(leaf.parse(longest), EventLeaf)
+    with pytest.raises(ValueError, match="long"):
+        event(facts={"x": "y" * (room + 1)})
+
+
+def test_a_record_leaf_that_is_too_long_is_never_made() -> None:
+    with pytest.raises(ValueError, match="long"):
+        leaf.record_draft(
+            facets=bytes(32),
+            group="2029-01.0",
+            id_tag=bytes(16),
+            keep_until=None,
+            key=bytes(32),
+            ledger=LEDGER,
+            parts=(bytes(32),),
+            plaintext=bytes(32),
+            producer="local",
+            producer_seq=None,
+            received_at="2026-01-05T08:01:12.111Z",
+            rulebook=bytes(32),
+            rules=tuple(f"RULE-{number}" for number in range(1000)),
+        )
 
 
 def test_instants() -> None:

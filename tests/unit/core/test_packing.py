@@ -31,6 +31,12 @@ def test_a_stored_leaf_that_blows_up_is_modified() -> None:
         packing.unpack(packing.pack(b"{" + b" " * 100_000))
 
 
+@given(st.binary(max_size=canonical.MAX_LEAF - 1), st.binary(min_size=1, max_size=20))
+def test_nothing_can_hide_behind_a_stored_leaf(rest: bytes, hidden: bytes) -> None:
+    with pytest.raises(Modified):
+        packing.unpack(packing.pack(b"{" + rest) + hidden)
+
+
 def test_a_frame_that_asks_for_memory_is_modified() -> None:
     parameters = zstandard.ZstdCompressionParameters.from_level(
         1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_content_size=True, write_dict_id=False

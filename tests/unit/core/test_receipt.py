@@ -20,7 +20,7 @@ KEYS = [VerifierKey.from_public(ORIGIN, PUBLIC)]
 RECORD = b'{"schema":"reasoning-log/1"}'
 
 
-def issued(record: bytes = RECORD) -> bytes:
+def issued(record: bytes = RECORD, origin: str = ORIGIN) -> bytes:
     key = os.urandom(32)
     opening = envelope.opening(key)
     made = leaf.record_draft(
@@ -39,7 +39,7 @@ def issued(record: bytes = RECORD) -> bytes:
         rules=("PROD-3Y",),
     ).at(2, bytes(32))
     hashes = [bytes(32), bytes(32), tree.leaf_hash(made), bytes(32)]
-    note = sign_checkpoint(Checkpoint(ORIGIN, 4, tree.root(hashes)), SIGNER.sign, PUBLIC)
+    note = sign_checkpoint(Checkpoint(origin, 4, tree.root(hashes)), SIGNER.sign, PUBLIC)
     return receipt.issue(made, opening, Proof(2, tuple(tree.inclusion_path(2, hashes)), note))
 
 
@@ -72,6 +72,19 @@ def test_an_edited_receipt_is_refused() -> None:
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
     with pytest.raises(RefusedInput):
         receipt.verify(data, None, KEYS, ORIGIN)
+
+
+def test_a_receipt_with_a_key_twice_is_refused() -> None:
+    """Another reader might believe the first of two leaves."""
+    with pytest.raises(RefusedInput):
+        receipt.verify(b'{"leaf":"{}",' + issued()[1:], RECORD, KEYS, ORIGIN)
+
+
+def test_a_leaf_that_names_another_ledger_than_its_checkpoint_is_refused() -> None:
+    elsewhere = f"vault.example/{UUID(int=8)}"
+    key = VerifierKey.from_public(elsewhere, PUBLIC)
+    with pytest.raises(Modified, match="ledgers"):
+        receipt.verify(issued(origin=elsewhere), RECORD, [key], elsewhere)
 
 
 def test_the_opening_is_not_in_its_repr() -> None:
