@@ -11,6 +11,7 @@ import pytest
 from tests.support.postgres import Database, Run
 from tests.support.tampering import Crime
 from tests.support.vault import Installation, build, prepare
+from vault import ledgers
 from vault.verdict import Depth
 
 
@@ -19,6 +20,17 @@ def built(postgres_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The vault that all copies are made of. Nobody changes it, and nobody stays connected to it."""
     with postgres_run.database(durable=False) as database:
         yield build(tmp_path_factory.mktemp("built") / "home", database)
+
+
+@pytest.fixture(scope="session")
+def bare(postgres_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The same with one ledger, "hk", and nothing in it: for tests that take many copies."""
+    with postgres_run.database(durable=False) as database:
+        made = prepare(tmp_path_factory.mktemp("bare") / "home", database)
+        made.initialise()
+        with made.opened() as vault:
+            ledgers.create(vault, "hk", ("HK",), ())
+        yield made
 
 
 @pytest.fixture(autouse=True)
