@@ -168,9 +168,9 @@ def migrate_database() -> None:
 @db.command()
 @click.option("--role", type=click.Choice(["owner", "app"]), default="app", show_default=True)
 def dsn(role: str) -> None:
-    """Print the connection string of a role; it holds no password."""
+    """Print the connection string of a role, without a password."""
     database = wiring.Database(homes.default_path())
-    found = database.owner_dsn() if role == "owner" else database.app_dsn()
+    found = wiring.without_password(database.owner_dsn() if role == "owner" else database.app_dsn())
     say(found, {"role": role, "dsn": found})
 
 
@@ -206,6 +206,7 @@ def list_ledgers() -> None:
             "entries": one.size,
             "jurisdictions": list(one.genesis.jurisdictions),
             "rules": list(one.genesis.rules),
+            "verifier": one.genesis.verifiers[0],
         }
         for one in found
     ]

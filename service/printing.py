@@ -89,6 +89,8 @@ def verification_words(report: LedgerReport) -> str:
     shown = [f"  {fault}" for fault in report.faults[:SHOWN_FAULTS]]
     if len(report.faults) > len(shown):
         shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
+    if shown and not report.cleared:
+        shown.append("  the entries are not the tree that was signed, so those that are not named are not cleared either")
     return "\n".join([words, *shown])
 
 
@@ -103,6 +105,7 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
         "opened": report.opened,
         "erased_by_policy": report.erased,
         "unsealed": report.unsealed,
+        "cleared": report.cleared,
         "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},
         "faults": [
             {"verdict": fault.verdict.name, "seq": fault.seq, "last": fault.last, "what": fault.what}

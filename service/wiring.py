@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine
 
 from retention.keeping import keeper
@@ -21,7 +22,7 @@ from service.home import Identity
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Keeper, Vault
-from vault.core.errors import Forked, UsageError
+from vault.core.errors import Forked, KeyGone, UsageError
 from vault.db import migrate, store
 from vault.db.embedded import EmbeddedServer
 from vault.db.engine import connect, transact, translated
@@ -82,6 +83,12 @@ class Database:
         assert self.server is not None
         self.server.ensure_running()
         return self.server
+
+
+def without_password(dsn: str) -> str:
+    """Return a connection string or URL as key words, without its password: what may be printed."""
+    words = {word: str(value) for word, value in conninfo_to_dict(dsn).items() if word != "password" or not value}
+    return make_conninfo(**words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +233,8 @@ def _ensure_events(vault: Vault) -> bool:
 def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
     forbid_core_dumps()
     path = home / "keys"
+    if (home / "vault.json").exists() and not Layout(path).manifest.exists():
+        raise KeyGone(f"the key store of this vault is not in {path}: restore it from its own backup")
     if Layout(path).manifest.exists():
         opened = KeyDirectory.open(path, passphrase, clock=time.monotonic)
     else:

@@ -19,6 +19,7 @@ from vault import events
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
 from vault.core.errors import Forked, Missing, Modified, UsageError
+from vault.core.iso import COUNTRIES
 from vault.core.leaf import EventLeaf, GenesisLeaf
 from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
@@ -53,7 +54,10 @@ def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple
         raise UsageError("a ledger's name is 1 to 63 of a-z, 0-9 and '-', and not 'events'")
     if not jurisdictions:
         raise UsageError("a ledger needs at least one --jurisdiction")
-    vault.keeper(jurisdictions, rules)  # refuses rules and codes that do not exist
+    for code in jurisdictions:
+        if code not in COUNTRIES:
+            raise UsageError(f"{code[:8]!r} is no ISO 3166-1 alpha-2 code")
+    vault.keeper(jurisdictions, rules)  # refuses rules that do not exist
     with translated(), vault.engine.connect() as connection:
         # The events ledger's head lock stands in for a unique name: no key may span ledgers to enforce one.
         store.lock_head(connection, vault.events)

@@ -71,6 +71,8 @@ class LedgerReport:
         opened: envelopes opened.
         erased: records destroyed by policy.
         unsealed: entries that no checkpoint covers yet.
+        cleared: whether the tree is the one that was signed, so that an entry no fault names is what was written; false
+            too where entries are gone and the tree cannot be computed.
         size, root, origin: the checkpoint it was checked against; size 0 where there is none.
     """
 
@@ -83,6 +85,7 @@ class LedgerReport:
     opened: int = 0
     erased: int = 0
     unsealed: int = 0
+    cleared: bool = False
     size: int = 0
     root: bytes = b""
     origin: str = ""

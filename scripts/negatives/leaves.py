@@ -145,6 +145,7 @@ def stored(leaf: bytes) -> Iterator[Case]:
         "two blocks": two + (len(leaf) - 100 << 3 | 1).to_bytes(3, "little") + leaf[100:],
         "a frame with its magic number": framed(leaf, format=zstandard.FORMAT_ZSTD1),
         "a frame with its content size": framed(leaf, write_content_size=True),
+        "a frame with its unused bit set": packed[:1] + b"\x10" + packed[2:],
         "a frame with a checksum": framed(leaf, write_checksum=True),
         "a frame with a dictionary id": framed(leaf, write_dict_id=True),
         "more than a leaf may hold": framed(b"{" * 5000),

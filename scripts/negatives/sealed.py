@@ -156,6 +156,9 @@ def envelopes(entry: Facts, ledger: str) -> Iterator[Case]:
     yield case("a key that is not the committed one", record_key_hex=other.hex())
     made = sealed(padded, record_key=other)
     yield case("sealed under a key that is not the committed one", **made, record_key_hex=other.hex())
+    fits = envelope.plaintext_commitment(envelope.opening(other), plaintext).hex()
+    name = "sealed under a key that is not the committed one, the plaintext commitment fitted"
+    yield case(name, **made, record_key_hex=other.hex(), plaintext_commitment_hex=fits)
     yield case("a key of 31 bytes", record_key_hex=key[:31].hex())
     yield case("another plaintext commitment", plaintext_commitment_hex="00" * 32)
     yield case("another text, well sealed", **framed(compressed(plaintext.replace(b"128.50", b"928.50"))))

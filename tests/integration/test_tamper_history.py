@@ -163,6 +163,13 @@ def test_a_history_rewritten_from_some_entry_on(crime: Crime, first: int) -> Non
     crime.refused_append()
 
 
+def test_a_small_fault_does_not_hide_a_rewritten_history(crime: Crime) -> None:
+    """An edited facet explains no other tree: the worse verdict stands beside it."""
+    crime.rewrite("cn", 3, lambda leaf: leaf.update(keep_until="2026-12-01T00:00:00Z"))
+    crime.edit("sealed", "cn", 2, "ai_ms = 1")
+    crime.expect(Depth.ENVELOPES, forked("cn", SIZE, None) | modified("cn", 2))
+
+
 def test_a_history_rewritten_under_another_identity(crime: Crime) -> None:
     """The genesis leaf names the attacker's key: it is not the one that the events ledger announced."""
     mallory = VerifierKey.from_public(f"mallory.example/{crime.uuid('cn')}", bytes(range(32)))

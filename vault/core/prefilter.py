@@ -136,7 +136,9 @@ def _without_long_runs(data: bytes) -> bytes:
 _LONG_RUN = b"0" * 20
 
 # A text that is nothing but an RFC 3339 time. No detector finds a number in one: a test runs them over such times.
-_TIME = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"')
+_TIME = re.compile(
+    rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"'
+)
 
 
 def _names_a_value(joined: bytes, data: bytes, ascii_only: bool) -> bool:

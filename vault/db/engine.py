@@ -78,7 +78,7 @@ def _translate(cause: BaseException | None, error: Exception) -> VaultError:
     if state.startswith(("28", "3D")) or state == "42501":
         return UsageError(f"database: {said}")
     if not state and isinstance(cause, psycopg.OperationalError):
-        return Unavailable("database: cannot connect, or the connection was lost; check 'reasonvault db status'")
+        return Unavailable("database: cannot connect, or the connection was lost; check that the server runs")
     return Unavailable(f"database: {said} ({state or 'no state'})")
 
 
