@@ -90,7 +90,7 @@ def verification_words(report: LedgerReport) -> str:
     if len(report.faults) > len(shown):
         shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
     if shown and not report.cleared:
-        shown.append("  the entries are not the tree that was signed, so those that are not named are not cleared either")
+        shown.append("  the entries are not the tree that was signed: those that are not named are not cleared either")
     return "\n".join([words, *shown])
 
 

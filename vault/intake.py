@@ -148,7 +148,7 @@ def _ingest_in_parallel(
 
 @contextlib.contextmanager
 def _lifeline() -> Iterator[tuple[int, int]]:
-    """Yield a pipe whose writing end only this process keeps: it closes when this process ends, however that happens."""
+    """Yield a pipe whose writing end only this process keeps: it closes when this process ends, however that is."""
     ends = os.pipe()
     try:
         yield ends

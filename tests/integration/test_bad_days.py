@@ -218,7 +218,7 @@ def test_a_missing_manifest_of_the_key_store(installation: Installation, tmp_pat
     manifest = installation.home / "keys" / "manifest"
     manifest.rename(tmp_path / "manifest")
     _one_line(installation.run(*job.arguments), "manifest is missing")
-    _one_line(installation.run("init"), "but no manifest: restore the manifest")
+    _one_line(installation.run("init"), "restore it from its own backup")
     (tmp_path / "manifest").rename(manifest)
     assert job.completed(job.interrupted())["accepted"] == 5
 

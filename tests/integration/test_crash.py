@@ -9,15 +9,21 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from tests.support import crash
 from tests.support.decisions import as_file, decisions
 from tests.support.ingest import SIZE, Ingest
 from tests.support.postgres import ROOT, Database
 from tests.support.vault import PASSPHRASE, Installation
+from vault.db import store
 from vault.db.embedded import EmbeddedServer
 from vault.intake import BATCH
 from vault.verdict import Depth, worst
@@ -94,6 +100,35 @@ class Embedded(Installation):
 
     def environment(self) -> dict[str, str]:
         return {"REASONVAULT_HOME": str(self.home), "REASONVAULT_PASSPHRASE": PASSPHRASE.decode(), "DATABASE_URL": ""}
+
+
+def test_writers_wait_for_each_other_under_the_heads_lock(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one writer chooses what is new, another starts: it must neither overtake nor collide."""
+    find_tags, others = store.find_tags, []
+
+    def then_another(connection: Connection, *arguments: Any) -> dict[bytes, int]:
+        if not others:
+            others.append(pool.submit(installation.ingest, "cn", decisions(2, first=501)))
+            _wait_until_it_waits(installation, others[0])
+        return find_tags(connection, *arguments)
+
+    monkeypatch.setattr(store, "find_tags", then_another)
+    with ThreadPoolExecutor(1) as pool:
+        first = installation.ingest("cn", decisions(2, first=500))
+        second = others[0].result()
+    told = [(one.status.value, one.seq) for one in (*first, *second)]
+    assert told == [("accepted", 182), ("accepted", 183), ("duplicate", 183), ("accepted", 184)]
+    assert worst(installation.audit(Depth.OPEN)) is None
+
+
+def _wait_until_it_waits(site: Installation, other: Future[Any]) -> None:
+    """Return once a connection to the vault's database waits for a lock, or the other writer has ended."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(site.database.superuser_dsn, autocommit=True) as connection:
+        while not other.done() and connection.execute(query).fetchone() == (0,):
+            time.sleep(0.01)
 
 
 def test_two_processes_take_the_same_file_at_once(installation: Installation, tmp_path: Path) -> None:

@@ -97,6 +97,13 @@ def test_lost_announcements_matter_only_while_something_is_unsealed(crime: Crime
     crime.refused_append()
 
 
+def test_without_announcements_the_checkpoint_still_tells_a_rewritten_history(crime: Crime) -> None:
+    (crime.place("cn") / "pending").unlink()
+    crime.rewrite("cn", 90, lambda leaf: leaf.update(keep_until="2026-12-01T00:00:00Z"))
+    crime.expect(Depth.LEAVES, forked("cn", SIZE, None))
+    crime.refused_append()
+
+
 def test_announcements_forged_for_forged_entries(crime: Crime) -> None:
     """Whoever writes both the database and the home, but cannot sign, extends nothing."""
     crime.append("cn", 60, id_tag="A" * 22)
