@@ -140,6 +140,8 @@ class Checker:
         if isinstance(parsed, GenesisLeaf) or not promised:
             report.add(Verdict.MODIFIED, row.seq, "an envelope stands beside a leaf that has none")
             return
+        if len(promised) > 1:
+            report.add(Verdict.MISSING, row.seq, "its parts after the first are not there: this version keeps none")
         before = len(report.counts) and sum(report.counts.values())
         try:
             if isinstance(parsed, RecordLeaf):
@@ -232,14 +234,13 @@ def _compare_with_plaintext(opener: Opener, parsed: RecordLeaf, sealed: SealedRo
 
     Raises:
         Modified: a column says other than the record. Flags are not derived again: they hold what the guard and the
-        rules
-            of that day noticed, and the leaf commits to them.
+            rules of that day noticed, and the leaf commits to them.
     """
     assert sealed.facets is not None
     columns = sealing.from_columns(sealed.facets)
     now_us = columns.occurred_at  # every age is accepted, so the record's own time stands in for the clock
-    derived = sealing.facets_of(parse(raw, now_us=now_us), columns.flags)
-    if derived != columns:
+    again = parse(raw, now_us=now_us)
+    if sealing.facets_of(again, columns.flags) != columns:
         raise Modified("its facets are not those of its plaintext")
-    if sealed.tags != opener.blind_tags(parsed.group, raw):
+    if sealed.tags != opener.blind_tags(parsed.group, again.record):
         raise Modified("its blind indexes are not those of its plaintext")

@@ -74,7 +74,7 @@ class Opener:
             raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
         return plaintext
 
-    def blind_tags(self, group: str, raw: bytes) -> tuple[int, int | None, int | None]:
+    def blind_tags(self, group: str, record: Record) -> tuple[int, int | None, int | None]:
         """Return the blind indexes that a record must have in a group.
 
         Raises:
@@ -86,7 +86,7 @@ class Opener:
             self._index_keys = {row.group: self._ring.open_index_key(row) for row in known}
         if group not in self._index_keys:
             raise KeyGone(f"group {group} has no index key")
-        return blind_tags(self._index_keys[group], msgspec.json.decode(raw, type=Record))
+        return blind_tags(self._index_keys[group], record)
 
     def same_bytes(self, leaf: RecordLeaf, row: SealedRow, raw: bytes) -> bool:
         """Say whether ``raw`` is what was sealed, without decrypting anything."""

@@ -106,7 +106,8 @@ def test_writers_wait_for_each_other_under_the_heads_lock(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one writer chooses what is new, another starts: it must neither overtake nor collide."""
-    find_tags, others = store.find_tags, []
+    find_tags = store.find_tags
+    others: list[Future[Any]] = []
 
     def then_another(connection: Connection, *arguments: Any) -> dict[bytes, int]:
         if not others:
