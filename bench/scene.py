@@ -158,9 +158,7 @@ class Scene:
         self.records.append((moment, record))
         return record
 
-    def plain(
-        self, api: str, decision: Json, *, after: float, attempt: int = 1, suffix: str = "", **more: Any
-    ) -> Json:
+    def plain(self, api: str, decision: Json, *, after: float, attempt: int = 1, suffix: str = "", **more: Any) -> Json:
         """Add a record without a model: a human review or a bypass."""
         moment = self.began + timedelta(seconds=after)
         record = {**self.head(api, moment, 0, attempt, suffix), "decision": decision, **more}
@@ -246,9 +244,7 @@ class Scene:
         while _longest_run_of_digits(digest) > 9:  # it must not look like a card number by chance
             digest = hashlib.sha256(digest.encode()).hexdigest()
         size = self.dice.between(20_000, 900_000)
-        record["attachments"] = [
-            {"name": "receipt.jpg", "media_type": "image/jpeg", "sha256": digest, "size": size}
-        ]
+        record["attachments"] = [{"name": "receipt.jpg", "media_type": "image/jpeg", "sha256": digest, "size": size}]
 
 
 def _longest_run_of_digits(text: str) -> int:

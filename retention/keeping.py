@@ -264,9 +264,7 @@ def _codes(jurisdictions: Iterable[str]) -> tuple[str, ...]:
     codes = tuple(dict.fromkeys(jurisdictions))
     for code in codes:
         if not _CODE.fullmatch(code):
-            raise UsageError(
-                f"the ledger's jurisdiction {code!r} is no ISO 3166-1 code of two capital letters"
-            )
+            raise UsageError(f"the ledger's jurisdiction {code!r} is no ISO 3166-1 code of two capital letters")
     return codes
 
 

@@ -288,7 +288,7 @@ class _Linker:
     def _settle(self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
         if row is None:
-            reason = "this id belongs to a record that was destroyed"
+            reason = "this id belongs to a record that is not there any more: verify the ledger"
             return Result(number, Status.REFUSED, place.seq, "gone", "$.id", reason, id_tag=tag)
         return _again(number, tag, place.seq, self._opener.same_bytes(place, row, raw))
 

@@ -18,7 +18,7 @@ import msgspec
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Gone, Missing, UsageError
+from vault.core.errors import Missing, UsageError
 from vault.core.leaf import RecordLeaf
 from vault.core.tree import leaf_hash
 from vault.db import store
@@ -44,8 +44,8 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
 
     Raises:
         UsageError: no purpose, no text, or no such record in this ledger (the look-up is an event as well).
-        Gone: the record was destroyed.
-        Modified, Missing: what is stored is not what the leaf promises.
+        Modified, Missing: what is stored is not what the leaf promises. Nothing can be destroyed lawfully yet, so a
+            record that is not there is missing.
     """
     if not purpose.strip():
         raise UsageError("--purpose must say why the record is opened")
@@ -66,7 +66,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
     if not isinstance(place, RecordLeaf) or (place.ledger, place.seq) != (str(ledger.id), seq):
         raise Missing("the leaf is not this record's", str(ledger.id), seq)
     if row is None:
-        raise Gone("this record was destroyed; its leaf is kept", "$.id", "gone")
+        raise Missing("the record is not there and no erasure explains it", str(ledger.id), seq)
     raw = Opener(vault.engine, vault.ring, ledger.id).open(place, row)
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
         raise Missing("the record at this id's place has another id", str(ledger.id), seq)

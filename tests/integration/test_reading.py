@@ -16,7 +16,7 @@ from tests.support.vault import Installation
 from vault import ledgers, reading
 from vault.checkpoints import Checkpoints
 from vault.context import Vault
-from vault.core.errors import Gone, Missing, Modified, Unavailable, UnknownOutcome, UsageError, VaultError
+from vault.core.errors import Missing, Modified, Unavailable, UnknownOutcome, UsageError, VaultError
 from vault.db import store
 from vault.opening import Opener
 
@@ -196,10 +196,10 @@ def test_a_missing_key_file_is_unavailable(installation: Installation) -> None:
     assert "is missing from the key store: restore it" in shown.stderr
 
 
-def test_what_was_destroyed_is_gone(installation: Installation) -> None:
+def test_a_record_that_is_not_there_is_missing(installation: Installation) -> None:
     with installation.tampering() as connection:
         connection.execute("DELETE FROM vault.sealed WHERE ledger_id = %s AND seq = 3", [installation.ledger("cn")])
-    with installation.opened() as vault, pytest.raises(Gone):
+    with installation.opened() as vault, pytest.raises(Missing):
         _read(vault)
 
 

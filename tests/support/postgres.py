@@ -83,9 +83,7 @@ class Run:
         name = f"test_{secrets.token_hex(6)}"
         parts = SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY")
         with psycopg.connect(dsn("superuser", "postgres"), autocommit=True) as connection:
-            connection.execute(
-                parts.format(Identifier(name), Identifier(TEMPLATE), Identifier(USERS["owner"]))
-            )
+            connection.execute(parts.format(Identifier(name), Identifier(TEMPLATE), Identifier(USERS["owner"])))
             try:
                 yield Database(name, dsn("owner", name), dsn("app", name), dsn("superuser", name))
             finally:
@@ -109,9 +107,7 @@ class Run:
         command = [sys.executable, "-m", "tests.support.postgres", str(self._folder)]
         # The shell leaves at once, so that the watchdog is nobody's child and Ctrl-C does not reach it.
         detach = 'exec "$@" </dev/null >/dev/null 2>&1 &'
-        subprocess.run(
-            ["/bin/sh", "-c", detach, "sh", *command], cwd=ROOT, start_new_session=True, check=True
-        )
+        subprocess.run(["/bin/sh", "-c", detach, "sh", *command], cwd=ROOT, start_new_session=True, check=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -129,9 +129,7 @@ def test_related_records_come_often_enough(records: list[Json], kind: str, least
 
 def test_what_reports_must_find_is_there(records: list[Json]) -> None:
     moved = [r for r in records if r["decision"]["money_moved"]]
-    agreed = {
-        link["id"] for r in related(records, "review_of") if r["review"]["agreed"] for link in r["relates_to"]
-    }
+    agreed = {link["id"] for r in related(records, "review_of") if r["review"]["agreed"] for link in r["relates_to"]}
     unreviewed = [r for r in moved if "model" in r and below(r) and not r.get("review", {}).get("agreed")]
     assert sum(r["id"] not in agreed for r in unreviewed) >= 15
     assert sum(r["id"] in agreed for r in unreviewed) >= 5
@@ -168,9 +166,7 @@ def test_records_have_the_size_of_real_ones(lines: list[bytes], records: list[Js
 
 
 def test_prompts_vary(records: list[Json]) -> None:
-    prompts = {
-        json.dumps(r["prompt"]) for r in records if "prompt" in r and r["attempt"] == 1 and r["step"] == 0
-    }
+    prompts = {json.dumps(r["prompt"]) for r in records if "prompt" in r and r["attempt"] == 1 and r["step"] == 0}
     first = sum("prompt" in r and r["attempt"] == 1 and r["step"] == 0 for r in records)
     assert len(prompts) == first
 
@@ -199,11 +195,7 @@ def test_every_slot_of_every_sentence_can_be_filled(language: str) -> None:
 def test_every_scenario_has_a_talk_and_a_policy(language: str) -> None:
     book = texts(language)
     scenarios = {talk.scenario for talk in book.talk}
-    assert (
-        scenarios
-        == book.system.keys() - {"facts"}
-        == {"booking", "travel_refund", "churn", "fraud", "invoice"}
-    )
+    assert scenarios == book.system.keys() - {"facts"} == {"booking", "travel_refund", "churn", "fraud", "invoice"}
 
 
 def test_every_plot_is_in_the_deck_and_makes_a_record() -> None:

@@ -91,9 +91,7 @@ def test_two_parsers_read_one_number(number: str) -> None:
 
 
 @thorough
-@given(
-    st.one_of(st.binary(max_size=60), st.text(alphabet='{}[]",:\\u0123dDeE.+- natrufls\x00é', max_size=40))
-)
+@given(st.one_of(st.binary(max_size=60), st.text(alphabet='{}[]",:\\u0123dDeE.+- natrufls\x00é', max_size=40)))
 def test_any_bytes_are_parsed_or_refused(data: bytes | str) -> None:
     raw = data if isinstance(data, bytes) else data.encode()
     refusal(raw)
@@ -114,9 +112,7 @@ def mutations() -> st.SearchStrategy[bytes]:
                 case 1:
                     del raw[at : at + draw(st.integers(1, 20))]
                 case 2:
-                    raw[at:at] = draw(
-                        st.sampled_from([b'"', b"\\", b"{", b"]", b",", b"1e999", b"\\ud800", b"\0"])
-                    )
+                    raw[at:at] = draw(st.sampled_from([b'"', b"\\", b"{", b"]", b",", b"1e999", b"\\ud800", b"\0"]))
                 case _:
                     start = draw(st.integers(0, len(raw) - 1))
                     raw[at:at] = raw[start : start + draw(st.integers(1, 40))]

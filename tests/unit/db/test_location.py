@@ -21,9 +21,7 @@ def test_an_ordinary_users_server_lives_in_the_home() -> None:
     assert (place.run_as, place.binaries) == (None, BINARIES)
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 90, "世" * 30, "a,b", "a b", "$(false)", "@abstract", 'a"b'], ids=ascii
-)
+@pytest.mark.parametrize("name", ["x" * 90, "世" * 30, "a,b", "a b", "$(false)", "@abstract", 'a"b'], ids=ascii)
 def test_a_socket_that_cannot_be_named_lives_elsewhere(name: str) -> None:
     home = Path("/home/li") / name
     place = locate(home, BINARIES, USER)

@@ -45,9 +45,7 @@ def test_a_copy_that_exists_is_not_made_again(tmp_path: Path) -> None:
     assert copy.run("postgres", cwd=tmp_path).stdout == "copied before\n"
 
 
-def test_a_program_sees_nothing_of_the_callers_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_sees_nothing_of_the_callers_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c fsync=off")
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     programs = _programs(tmp_path / "site", "#!/bin/sh\necho $PGOPTIONS $LC_ALL $PGDATA; cat; echo bad >&2\n")

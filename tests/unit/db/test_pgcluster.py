@@ -50,9 +50,7 @@ def test_an_orphan_is_set_aside_under_a_free_name(tmp_path: Path) -> None:
     assert not place.area.exists()
 
 
-@pytest.mark.parametrize(
-    ("written", "message"), [("17", "written by PostgreSQL 17"), (None, "not a PostgreSQL")]
-)
+@pytest.mark.parametrize(("written", "message"), [("17", "written by PostgreSQL 17"), (None, "not a PostgreSQL")])
 def test_only_our_own_major_version_is_read(tmp_path: Path, written: str | None, message: str) -> None:
     place = _place(tmp_path, ["data"])
     if written:

@@ -135,15 +135,15 @@ def test_an_old_decision_is_kept_for_the_floor_after_it_came_in() -> None:
 def test_executed_at_starts_the_transaction_period() -> None:
     late = facts(NOON, "CN", executed=us("2026-02-05T12:00:00Z"))
     answer = keep(late, "CN", opted=("CN-AML-34",))
-    assert answer == Keeping(
-        unix("2036-02-05T16:00:00Z"), "2036-02.0", ("CN-AML-34", "PROD-3Y"), None, Flag(0)
-    )
+    assert answer == Keeping(unix("2036-02-05T16:00:00Z"), "2036-02.0", ("CN-AML-34", "PROD-3Y"), None, Flag(0))
 
 
 def test_an_execution_before_its_decision_shortens_nothing() -> None:
     early = facts(NOON, "CN", executed=us("2016-02-05T12:00:00Z"))
-    assert keep(early, "CN", opted=("CN-AML-34",)).keep_until == keep(facts(NOON, "CN"), "CN",
-    opted=("CN-AML-34",)).keep_until
+    assert (
+        keep(early, "CN", opted=("CN-AML-34",)).keep_until
+        == keep(facts(NOON, "CN"), "CN", opted=("CN-AML-34",)).keep_until
+    )
 
 
 def test_without_executed_at_the_decision_is_presumed_and_flagged() -> None:
@@ -219,9 +219,7 @@ def test_a_record_that_reports_the_awaited_event_is_dated_by_it() -> None:
 
 
 @pytest.mark.parametrize(("codes", "ledger"), [(("BR",), ("CN",)), (("CN",), ("BR",)), ((), ())])
-def test_an_unlisted_code_gets_the_floor_and_the_flag(
-    codes: tuple[str, ...], ledger: tuple[str, ...]
-) -> None:
+def test_an_unlisted_code_gets_the_floor_and_the_flag(codes: tuple[str, ...], ledger: tuple[str, ...]) -> None:
     answer = keep(facts(NOON, *codes), *ledger)
     assert answer.rules == ("PROD-3Y",)
     assert answer.flags == Flag.UNCONFIGURED_JURISDICTION

@@ -46,9 +46,7 @@ def dated(facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...]) -> int
 
 
 @given(records, codes, opted)
-def test_it_is_what_counting_by_hand_gives(
-    facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...]
-) -> None:
+def test_it_is_what_counting_by_hand_gives(facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...]) -> None:
     concerned = {*ledger, *facts.jurisdictions}
     known = concerned & set(LISTED)
     everywhere = [(BOOK.zone_of(code), BOOK.zone_of(code)) for code in known]
@@ -65,9 +63,7 @@ def test_it_is_what_counting_by_hand_gives(
     ends = [count(facts.received_at_us, "P3Y", *place) for place in everywhere]
     for rule in BOOK.rules.values():
         members = [code for code in known if rule.jurisdiction in BOOK.lineage(code)]
-        if rule.id not in chosen and (
-            rule.applies == "optional" or not (members or rule.jurisdiction == "*")
-        ):
+        if rule.id not in chosen and (rule.applies == "optional" or not (members or rule.jurisdiction == "*")):
             continue
         places = everywhere
         if rule.jurisdiction != "*":
@@ -121,9 +117,7 @@ def test_one_more_jurisdiction_or_rule_never_shortens(
 
 
 @given(records, codes, opted)
-def test_nothing_is_due_before_the_floor(
-    facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...]
-) -> None:
+def test_nothing_is_due_before_the_floor(facts: Facts, ledger: tuple[str, ...], chosen: tuple[str, ...]) -> None:
     until = EPOCH + timedelta(seconds=dated(facts, ledger, chosen))
     for code in {*ledger, *facts.jurisdictions} & set(LISTED):
         for us in (facts.occurred_at_us, facts.received_at_us):

@@ -124,18 +124,14 @@ def _set(old: str, new: str) -> Callable[[str], str]:
         (lambda text: text + "x = " + "[" * 5000, "rule book"),
     ],
 )
-def test_a_faulty_book_is_a_usage_error_that_names_the_fault(
-    change: Callable[[str], str], fault: str
-) -> None:
+def test_a_faulty_book_is_a_usage_error_that_names_the_fault(change: Callable[[str], str], fault: str) -> None:
     with pytest.raises(UsageError) as error:
         load(change(BOOK).encode())
     assert fault in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@given(
-    st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))
-)
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_no_bytes_leak_another_error(content: bytes) -> None:
     with pytest.raises(UsageError):
         load(content)

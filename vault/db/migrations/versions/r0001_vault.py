@@ -124,6 +124,8 @@ def _grant() -> None:
         """DO $$ BEGIN
             IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'reasonvault_app') THEN
                 CREATE ROLE reasonvault_app NOLOGIN;
+                -- Since PostgreSQL 16 whoever makes a role may not take it on unless that is granted.
+                GRANT reasonvault_app TO CURRENT_USER;
             END IF;
         END $$"""
     )
