@@ -77,9 +77,7 @@ def record_all(vault: Vault, happened: Sequence[Event]) -> Appended:
 
 
 def key_created(vault: Vault) -> Callable[[GroupRow], None]:
-    """Return what tells the events ledger of a new group key. Such an event has no details, so it needs no key
-    itself.
-    """
+    """Return what tells the events ledger of a new group key: an event without details, so it needs no key itself."""
 
     def tell(made: GroupRow) -> None:
         record(vault, "key.created", {"ledger": str(made.ledger), "group": made.group, "key": made.key_ref})
