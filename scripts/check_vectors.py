@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """Check the files in tests/vectors without the program that they test.
 
-Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-proof; RFC 8032) with
-the standard library and `cryptography`. It must never import anything of ours: two programs that share a
-mistake agree. So it also goes other ways where it can: proofs are folded by the recursive definition instead of
-by bit counts, and low-order keys are found by doubling the point instead of by an equation.
+Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-proof; RFC 8032) with the
+standard library and `cryptography`. It never imports anything of ours: two programs that share a mistake agree. So it
+goes other ways where it can: recursive proofs instead of bit counts, doubling a point instead of an equation.
 
     python scripts/check_vectors.py [FILE.json ...]      default: all of tests/vectors
 
-Exit 0: every case came out as its file says. Exit 1: a line on standard error for each that did not, and for
-each file that has no check here. To add a file: write a function that takes the decoded JSON and yields
-(case, fault), with an empty fault for a case that is right, and add it to CHECKS.
+Exit 0: every case came out as its file says. Exit 1: a line on standard error for each that did not, and for each
+file without a check. A check takes the decoded JSON and yields (case, fault), the fault empty for a case that is right.
 """
 
 from __future__ import annotations

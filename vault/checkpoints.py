@@ -7,8 +7,7 @@ Below ``<home>/checkpoints/<ledger uuid>/``:
 
 Order around every commit, under the head's row lock up to step 3:
 
-    1. compare: the database's head must be the checkpoint's tree, or one that ``pending`` announced; else FORKED, no
-    append
+    1. compare: the database's head must be the checkpoint's tree, or one that ``pending`` announced; else FORKED
     2. announce: write the head this transaction will reach to ``pending``, fsync
     3. COMMIT, the commit point
     4. sign the new head, write ``checkpoint`` by compare-and-swap, fsync; then receipts

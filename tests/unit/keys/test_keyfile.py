@@ -6,63 +6,18 @@ import io
 import os
 import shutil
 import stat
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from tests.support.keydirectory import CHEAP, NOW, PASSPHRASE, SECRET, Clock, destroy, generation, reopen
 from tests.unit.keys.provider_contract import ProviderContract, Subject
 from vault.core.errors import KeyGone, KeyUnavailable, Modified, UsageError
 from vault.keys import disk
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.provider import KeyState
 from vault.keys.sealedfile import FileKind, unseal
-from vault.keys.slots import Argon2Cost
-
-CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
-PASSPHRASE = b"correct horse"
-NOW = datetime(2029, 2, 1, tzinfo=UTC)
-SECRET = bytes(range(32))
-
-
-class Clock:
-    """Seconds that move when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "keys"
-
-
-@pytest.fixture
-def keys(path: Path, clock: Clock) -> KeyDirectory:
-    return KeyDirectory.create(path, PASSPHRASE, clock=clock, cost=CHEAP)
-
-
-def reopen(path: Path, passphrase: bytes = PASSPHRASE) -> KeyDirectory:
-    return KeyDirectory.open(path, passphrase, clock=Clock())
-
-
-def generation(path: Path) -> Path:
-    (found,) = path.glob("generation-*")
-    return found
-
-
-def destroy(keys: KeyDirectory, ref: str) -> None:
-    keys.schedule_destroy(ref, NOW)
-    assert keys.destroy_due(NOW) == [ref]
 
 
 def flip(path: Path, at: int) -> None:
