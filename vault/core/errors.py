@@ -6,8 +6,6 @@ Every error is one clear line: what, where, what to do. It never carries record 
     VaultError
       UsageError      2   the caller: the command or the configuration is wrong
       RefusedInput    3   the producer: this record cannot be kept as it is
-        Conflict          the id is taken by other bytes
-        Gone              the id belongs to a destroyed record
       Denied          4   the auditor or the compliance officer: a right is missing
       Unavailable     5   the operator: wait or repair, then try again; nothing was lost
         KeyUnavailable    a key cannot be reached just now (retryable)
@@ -53,14 +51,6 @@ class RefusedInput(VaultError):
 
     def __reduce__(self) -> tuple[type[RefusedInput], tuple[str, str, str]]:
         return type(self), (self.reason, self.path, self.code)
-
-
-class Conflict(RefusedInput):
-    """The record id already belongs to an entry with other bytes."""
-
-
-class Gone(RefusedInput):
-    """The record id belongs to a record that was destroyed; its leaf is kept."""
 
 
 class Denied(VaultError):

@@ -152,5 +152,4 @@ TAG_COLUMNS = ("conversation_tag", "transaction_tag", "customer_tag")
 CIPHERTEXT_COLUMNS = (("entry", "leaf"), ("sealed", "salt"), ("sealed", "wrapped_key"), ("sealed", "envelope"))
 """Bytes that do not compress: STORAGE EXTERNAL from the first migration."""
 
-APPEND_ONLY = (ledger, entry, key_group, epoch, sealed)
 ALL = (ledger, head, entry, key_group, epoch, sealed)
