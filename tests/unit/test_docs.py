@@ -136,11 +136,7 @@ def test_refusal_codes_are_those_of_the_code() -> None:
         if file.name in ("receipt.py", "proof.py", "note.py", "checkpoint.py"):
             continue  # they refuse receipts and notes
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if (
-                isinstance(call, ast.Call)
-                and _called(call) in ("RefusedInput", "_fault")
-                and len(call.args) > 1
-            ):
+            if isinstance(call, ast.Call) and _called(call) in ("RefusedInput", "_fault") and len(call.args) > 1:
                 raised |= {text for text in _texts(call.args[-1]) if re.fullmatch("[a-z_]+", text)}
     assert codes == raised
 
