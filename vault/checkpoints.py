@@ -108,9 +108,8 @@ class Checkpoints:
         """Compare the database's head with what was signed or announced, and return its frontier.
 
         Args:
-            earlier: the checkpoint as it was read before the head was, where the caller does not hold the head's
-            lock and
-                appends may go on; None reads it now.
+            earlier: the checkpoint as it was read before the head was, where the caller does not hold the head's lock
+                and appends may go on; None reads it now.
 
         Raises:
             Forked: it is behind, different, or further than anything this vault was about to write.
