@@ -326,7 +326,8 @@ def show(record_id: str, name: str, purpose: str) -> None:
         "rules": list(leaf.rules),
         "access_event": found.access,
     }
-    words = "\n".join(f"{key:<12} {value}" for key, value in document.items())
+    shown = document | {"rules": ", ".join(leaf.rules)}
+    words = "\n".join(f"{key:<12} {value}" for key, value in shown.items())
     say(f"\n{words}" if sys.stdout.isatty() else words, document, err=True)
 
 

@@ -22,6 +22,7 @@ from service.home import Identity
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Keeper, Vault
+from vault.core.canonical import b64
 from vault.core.errors import Forked, KeyGone, UsageError
 from vault.db import migrate, store
 from vault.db.embedded import EmbeddedServer
@@ -225,7 +226,7 @@ def _ensure_events(vault: Vault) -> bool:
         ledgers.make(vault, vault.events, ledgers.EVENTS, "events", (), ())
     if any(True for _ in ledgers.history(vault, "vault.initialised")):
         return False
-    events.record(vault, "vault.initialised", {"rulebook": vault.rulebook.hex(), "region": vault.region})
+    events.record(vault, "vault.initialised", {"rulebook": b64(vault.rulebook), "region": vault.region})
     return True
 
 
