@@ -82,10 +82,11 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int, int
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     shown = console.is_terminal and not wants_json()
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+    # No refresh thread of its own: sealing and reports fork while the bar is shown, and a fork takes no threads along.
+    with Progress(*columns, console=console, transient=True, disable=not shown, auto_refresh=False) as bar:
         task = bar.add_task(what, total=total)
 
         def update(done: int, total: int | None = total) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total, refresh=shown)
 
         yield update
