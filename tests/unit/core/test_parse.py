@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -181,9 +182,13 @@ def test_deep_stacks_of_the_caller_do_not_break_through() -> None:
 
     nested = dump(BASES["minimal"]).replace(b'"No."', b'{"a":' * 198 + b"1" + b"}" * 198)
     assert parse(nested, now_us=NOW).record.id == "dec-1"
-    with pytest.raises(RefusedInput) as caught:
-        descend(850)
-    assert caught.value.code == "too_deep"
+    # Up to Python 3.11 the caller's depth leaves the C parser less room; later ones count the two apart.
+    if sys.version_info >= (3, 12):
+        assert descend(850).record.id == "dec-1"
+    else:
+        with pytest.raises(RefusedInput) as caught:
+            descend(850)
+        assert caught.value.code == "too_deep"
 
 
 def test_a_fault_the_scanner_cannot_name_is_still_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
