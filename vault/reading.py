@@ -18,7 +18,7 @@ import msgspec
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Missing, UsageError
+from vault.core.errors import Missing, Modified, UsageError
 from vault.core.leaf import RecordLeaf
 from vault.core.tree import leaf_hash
 from vault.db import store
@@ -64,12 +64,12 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
     data, row = packing.unpack(found[0].leaf), found[0].sealed
     place = leaf.parse(data)
     if not isinstance(place, RecordLeaf) or (place.ledger, place.seq) != (str(ledger.id), seq):
-        raise Missing("the leaf is not this record's", str(ledger.id), seq)
+        raise Modified("the leaf is not this record's", str(ledger.id), seq)
     if row is None:
         raise Missing("the record is not there and no erasure explains it", str(ledger.id), seq)
     raw = Opener(vault.engine, vault.ring, ledger.id).open(place, row)
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
-        raise Missing("the record at this id's place has another id", str(ledger.id), seq)
+        raise Modified("the record at this id's place has another id", str(ledger.id), seq)
     return Reading(raw, seq, place, leaf_hash(data), told.before.size)
 
 

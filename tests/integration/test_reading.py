@@ -227,7 +227,7 @@ def test_another_record_in_this_ones_place_is_not_shown(installation: Installati
                 connection.execute(
                     f"UPDATE vault.{table} SET seq = %s WHERE ledger_id = %s AND seq = %s", [new, ledger, old]
                 )
-    with installation.opened() as vault, pytest.raises(Missing):
+    with installation.opened() as vault, pytest.raises(Modified):
         _read(vault)
 
 
