@@ -23,6 +23,7 @@ from service.printing import (
     evidence_document,
     evidence_words,
     ingested,
+    refused_path,
     verification_document,
     verification_words,
 )
@@ -234,8 +235,7 @@ def ingest(
     """
     if not producer or not canonical.is_word(producer) or len(producer) > 64:
         raise UsageError("--producer is a word of up to 64 of A-Z a-z 0-9 . _ : / + -")
-    if refused_file is None and file != "-":
-        refused_file = Path(f"{file}.refused.jsonl")
+    refused_file = refused_path(file, refused_file, receipts_file)
     counts = dict.fromkeys((status.value for status in Status), 0)
     again: dict[int, int] = {}
     with _vault() as vault, _input(file) as stream, progress("ingest") as show:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from reports.model import EvidenceReport
 from retention.keeping import Adoption
 from vault.core import canonical
+from vault.core.errors import UsageError
 from vault.verdict import LedgerReport
 
 SHOWN_FAULTS = 50
@@ -52,6 +53,20 @@ class LinesOut:
         if target is not None:
             target.write(line + "\n")
             self.written = True
+
+
+def refused_path(file: str, refused: Path | None, receipts: Path | None) -> Path | None:
+    """Return where an ingest's refused lines go: as named, else beside the input; None for standard error.
+
+    Raises:
+        UsageError: two of the three files are one. Outputs replace what stands there, so the input would be gone.
+    """
+    if refused is None and file != "-":
+        refused = Path(f"{file}.refused.jsonl")
+    named = [path.resolve() for path in (None if file == "-" else Path(file), refused, receipts) if path is not None]
+    if len(set(named)) < len(named):
+        raise UsageError("FILE, --refused and --receipts must be different files")
+    return refused
 
 
 def ingested(counts: Mapping[str, int], ledger: str, refused: Path | None) -> str:

@@ -77,8 +77,7 @@ class Appended:
 def append(
     engine: Engine, checkpoints: Checkpoints, ledger: UUID, choose: Callable[[Connection], Sequence[Item]]
 ) -> Appended:
-    """Append what ``choose`` returns. ``choose`` runs under the head's lock and may run again if the server asks for
-    it.
+    """Append what ``choose`` returns. It runs under the head's lock, and again where the server asks for a retry.
 
     Returns:
         The appended leaves, durable and signed.

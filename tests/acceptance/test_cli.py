@@ -303,3 +303,20 @@ def test_help_without_arguments(apart: Stranger) -> None:
     assert b"Usage:" in apart("--help").out
     bare = apart()
     assert (bare.code, "Usage:" in bare.err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--receipts", "--refused"])
+def test_an_output_never_takes_the_place_of_the_input(run: Stranger, folder: Path, option: str) -> None:
+    sent = folder / "sent.jsonl"
+    sent.write_bytes(as_file(decisions(2, 970)))
+    (folder / "link.jsonl").symlink_to(sent)
+    for named in (sent, folder / "link.jsonl"):
+        ran = run("ingest", sent, "--ledger", "cn", option, named)
+        assert (ran.code, "different files" in ran.complaint) == (2, True)
+    assert sent.read_bytes() == as_file(decisions(2, 970))
+
+
+def test_receipts_and_refusals_go_to_two_files(run: Stranger, folder: Path) -> None:
+    both = folder / "both"
+    ran = run("ingest", "-", "--ledger", "cn", "--receipts", both, "--refused", both)
+    assert (ran.code, both.exists()) == (2, False)
