@@ -153,7 +153,7 @@ def _log_access(
         "size": checkpoint.size,
         "root": canonical.b64(checkpoint.root),
     }
-    return events.record(vault, "records.opened", facts, {"purpose": purpose, "report": report_id}).before.size
+    return events.record(vault, "records.opened", facts, {"purpose": purpose, "report": report_id}).seq
 
 
 def _identification(

@@ -85,7 +85,7 @@ def issue_evidence(
         size = made.path.stat().st_size
         os.replace(made.path, out)
         _sync(out.parent)
-    return Issued(out, made.sha256, made.pages, size, told.before.size, collected.report)
+    return Issued(out, made.sha256, made.pages, size, told.seq, collected.report)
 
 
 @contextmanager

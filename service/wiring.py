@@ -32,6 +32,7 @@ from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
 from vault.keys.provider import Signer
 from vault.keys.ring import Ring, tenant_ref
+from vault.register import Register
 
 DEFAULT_HOST = "reasonvault.local"
 DEFAULT_REGION = "local"
@@ -252,10 +253,11 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
         return keeper(book, ledger_jurisdictions=jurisdictions, opted_in=rules)
 
     ring = Ring(keys, clock=time.monotonic)
+    checkpoints = _checkpoints(home, found, _signing(keys))
     try:
         yield Vault(
             engine=engine,
-            checkpoints=_checkpoints(home, found, _signing(keys)),
+            checkpoints=checkpoints,
             ring=ring,
             tenant=str(found.tenant),
             region=found.region,
@@ -265,6 +267,7 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
             writer=secrets.token_hex(8),
             keeper=keep,
             rulebook=book.digest,
+            register=Register(engine, checkpoints, found.events, events.commit),
         )
     finally:
         ring.close()

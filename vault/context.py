@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -11,16 +11,27 @@ from sqlalchemy import Engine
 from vault.checkpoints import Checkpoints
 from vault.core.keeping import Facts, Keeping
 from vault.keys.ring import Ring
+from vault.register import Register
 
 Keeper = Callable[[Facts], Keeping]
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, as every event names it. ``break_glass`` marks whoever holds the passphrase and needs no grant."""
+    """Who acts, as every event names it.
+
+    Attributes:
+        name: ``local:<user>`` for whoever holds the passphrase, a pseudonymous id for a person who logged in, the
+            producer's name for a producer.
+        break_glass: marks the first of them, who needs no second person.
+        roles: what a person may be, as their login said; a local account's are compared with the events again.
+        generation: of a local account's login; None for everybody else.
+    """
 
     name: str
     break_glass: bool
+    roles: frozenset[str] = frozenset()
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class Vault:
         writer: id of this process among the writers of epoch keys.
         keeper: (ledger's jurisdictions, rules it opted into) -> how long a record is kept.
         rulebook: SHA-256 of the rule book behind ``keeper``.
+        register: the events ledger as this process follows it and writes to it.
     """
 
     engine: Engine
@@ -52,6 +64,11 @@ class Vault:
     writer: str
     keeper: Callable[[tuple[str, ...], tuple[str, ...]], Keeper]
     rulebook: bytes
+    register: Register
+
+    def acting(self, actor: Actor) -> Vault:
+        """Return the same vault with somebody else acting."""
+        return replace(self, actor=actor)
 
     @property
     def tenant_key(self) -> str:

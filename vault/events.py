@@ -4,27 +4,32 @@ An event's facts stand in clear for ever, so they hold governance only: ids, cou
 or quote a purpose goes into the sealed details, which follow the retention of the day they were written.
 
 An event that announces an act (an access, a destruction) is committed and signed before the act: ``record`` returns
-after the checkpoint, and raises where it could not be written.
+after the checkpoint, and raises where it could not be written. What an act depends on (a grant that still holds) is
+decided in the same transaction: see ``rule``. Concurrent writers share a transaction.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import Connection
 
 from vault.context import Vault
 from vault.core import canonical, envelope, leaf
+from vault.core.errors import VaultError
 from vault.core.keeping import Facts
+from vault.core.standing import Standing
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupRow
-from vault.linking import Appended, Item, append
+from vault.linking import Item, append
 from vault.provision import GroupKeys, Provisioner
 
 DETAIL_SCHEMA = "event-detail/1"
+R = TypeVar("R")
 
 
 class Event(NamedTuple):
@@ -41,48 +46,189 @@ class Event(NamedTuple):
     details: dict[str, Any] | None = None
 
 
-def record(vault: Vault, name: str, facts: dict[str, Any], details: dict[str, Any] | None = None) -> Appended:
+class Told(NamedTuple):
+    """Where events stand: the position of the first in the events ledger, and how many of them follow."""
+
+    seq: int
+    number: int
+
+
+class Ruling(NamedTuple, Generic[R]):
+    """What a decision comes to.
+
+    Attributes:
+        happened: the events to commit, a denial's as well.
+        outcome: what the caller gets once they are committed.
+        refused: what the caller gets instead: raised, once they are committed.
+    """
+
+    happened: Sequence[Event]
+    outcome: R
+    refused: VaultError | None = None
+
+
+def refuse(error: VaultError, *happened: Event) -> Ruling[Any]:
+    """Return the ruling that commits events and then raises."""
+    return Ruling(happened, None, error)
+
+
+class Ticket:
+    """One caller's events on their way into a group."""
+
+    __slots__ = ("decide", "error", "happened", "outcome", "seq", "vault")
+
+    def __init__(
+        self, vault: Vault, happened: Sequence[Event], decide: Callable[[Standing], Ruling[Any]] | None
+    ) -> None:
+        self.vault = vault
+        self.happened = happened
+        self.decide = decide
+        self.seq = 0
+        self.outcome: Any = None
+        self.error: Exception | None = None
+
+
+def record(vault: Vault, name: str, facts: dict[str, Any], details: dict[str, Any] | None = None) -> Told:
     """Commit one event. When this returns it is durable and under a checkpoint."""
     return record_all(vault, [Event(name, facts, details)])
 
 
-def record_all(vault: Vault, happened: Sequence[Event]) -> Appended:
-    """Commit events in one transaction."""
-    now = vault.clock()
-    keys: GroupKeys | None = None
-    keeping = vault.keeper((), ())(Facts(now, now, None, (), "event"))
-    if any(event.details is not None for event in happened):
-        (keys,) = Provisioner(vault, vault.events, key_created(vault)).provide([keeping.group], now)
-    items = []
-    for event in happened:
-        fields: dict[str, Any] = {
-            "actor": vault.actor.name,
-            "at": leaf.instant_ms(now),
-            "event": event.name,
-            "facts": {**event.facts, "break_glass": int(vault.actor.break_glass)},
-            "kind": "event",
-            "ledger": str(vault.events),
+def record_all(vault: Vault, happened: Sequence[Event]) -> Told:
+    """Commit events in one transaction, perhaps together with those of others."""
+    return _settled(Ticket(vault, happened, None))
+
+
+def rule(vault: Vault, decide: Callable[[Standing], Ruling[R]]) -> tuple[Told, R]:
+    """Decide by what the events ledger says at this very moment, and commit what was decided.
+
+    ``decide`` runs under the ledger's head lock, so nothing that it relies on (a grant, an account) can be taken back
+    between the decision and its event. It may run more than once, and only looks.
+
+    Raises:
+        VaultError: ``decide`` refused; its events, denials too, are committed.
+    """
+    ticket = Ticket(vault, (), decide)
+    told = _settled(ticket)
+    return told, cast(R, ticket.outcome)
+
+
+def commit(tickets: list[Ticket]) -> None:
+    """Write a group of tickets in one transaction and settle each; raises nothing."""
+    vault = tickets[0].vault
+    try:
+        now = vault.clock()
+        keys = _keys(vault, now) if any(_may_have_details(ticket) for ticket in tickets) else None
+        decided: list[tuple[Ticket, Exception | None]] = []
+
+        def choose(connection: Connection) -> list[Item]:
+            decided.clear()
+            return _decided(connection, tickets, decided, keys, now)
+
+        appended = append(vault.engine, vault.checkpoints, vault.events, choose)
+        seq = appended.before.size
+        for ticket, error in decided:
+            ticket.seq, ticket.error = seq, error
+            seq += len(ticket.happened)
+    except Exception as error:  # everybody in the group hears of it; nothing was committed, or nobody knows
+        for ticket in tickets:
+            ticket.error = error
+
+
+def _settled(ticket: Ticket) -> Told:
+    ticket.vault.register.line.together(ticket)
+    if ticket.error is not None:
+        # A copy: the same error may go to several threads, and each adds its own traceback.
+        raise _again(ticket.error) from None
+    return Told(ticket.seq, len(ticket.happened))
+
+
+def _again(error: Exception) -> Exception:
+    twin = error.__class__.__new__(error.__class__, *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin
+
+
+def _may_have_details(ticket: Ticket) -> bool:
+    return ticket.decide is not None or any(event.details is not None for event in ticket.happened)
+
+
+def _decided(
+    connection: Connection,
+    tickets: list[Ticket],
+    decided: list[tuple[Ticket, Exception | None]],
+    keys: GroupKeys | None,
+    now: int,
+) -> list[Item]:
+    """Under the head's lock: let each ticket decide after those before it, and spell their events."""
+    vault = tickets[0].vault
+    at = leaf.instant_ms(now)
+    draft = None
+    if any(ticket.decide is not None for ticket in tickets):
+        draft = vault.register.standing_under_lock(connection).copy()
+    items: list[Item] = []
+    for ticket in tickets:
+        error: Exception | None = None
+        if ticket.decide is not None and draft is not None:
+            try:
+                ticket.happened, ticket.outcome, error = ticket.decide(draft)
+            except VaultError as raised:
+                ticket.happened, error = (), raised
+        for event in ticket.happened:
+            if draft is not None:
+                draft.take(event.name, ticket.vault.actor.name, event.facts, draft.size, at)
+                draft.size += 1
+            items.append(_item(ticket.vault, event, keys, now))
+        decided.append((ticket, error))
+    return items
+
+
+def _item(vault: Vault, event: Event, keys: GroupKeys | None, now: int) -> Item:
+    fields: dict[str, Any] = {
+        "actor": vault.actor.name,
+        "at": leaf.instant_ms(now),
+        "event": event.name,
+        "facts": {**event.facts, "break_glass": int(vault.actor.break_glass)},
+        "kind": "event",
+        "ledger": str(vault.events),
+    }
+    sealed = None
+    if event.details is not None and keys is not None:
+        keeping = vault.keeper((), ())(Facts(now, now, None, (), "event"))
+        assert keeping.keep_until is not None
+        sealed, promised = _seal(vault, event.details, keys)
+        fields |= promised | {
+            "group": keeping.group,
+            "keep_until": leaf.instant(keeping.keep_until),
+            "rulebook": canonical.b64(vault.rulebook),
+            "rules": list(keeping.rules),
         }
-        sealed = None
-        if event.details is not None and keys is not None and keeping.keep_until is not None:
-            sealed, promised = _seal(vault, event.details, keys)
-            fields |= promised | {
-                "group": keeping.group,
-                "keep_until": leaf.instant(keeping.keep_until),
-                "rulebook": canonical.b64(vault.rulebook),
-                "rules": list(keeping.rules),
-            }
-        items.append(Item(*leaf.draft(fields), b"", sealed))
-    return append(vault.engine, vault.checkpoints, vault.events, lambda _connection: items)
+    return Item(*leaf.draft(fields), b"", sealed)
+
+
+def _keys(vault: Vault, now: int) -> GroupKeys:
+    """Return what seals today's details. A new key is told of without the line, which waits for this very thread."""
+    keeping = vault.keeper((), ())(Facts(now, now, None, (), "event"))
+
+    def tell(made: GroupRow) -> None:
+        item = _item(vault, _key_created(made), None, now)
+        append(vault.engine, vault.checkpoints, vault.events, lambda _connection: [item])
+
+    provisioner = Provisioner(vault, vault.events, tell, ready=vault.register.keys)
+    (keys,) = provisioner.provide([keeping.group], now)
+    return keys
 
 
 def key_created(vault: Vault) -> Callable[[GroupRow], None]:
     """Return what tells the events ledger of a new group key: an event without details, so it needs no key itself."""
 
     def tell(made: GroupRow) -> None:
-        record(vault, "key.created", {"ledger": str(made.ledger), "group": made.group, "key": made.key_ref})
+        record_all(vault, [_key_created(made)])
 
     return tell
+
+
+def _key_created(made: GroupRow) -> Event:
+    return Event("key.created", {"ledger": str(made.ledger), "group": made.group, "key": made.key_ref})
 
 
 def context(ledger: UUID) -> envelope.Context:

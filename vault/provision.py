@@ -31,13 +31,21 @@ class Provisioner:
     Args:
         announce: told of each group this process makes, so that the events ledger hears of every provider key, of some
             more than once.
+        ready: keys provisioned before, shared with others of this ledger.
     """
 
-    def __init__(self, vault: Vault, ledger: UUID, announce: Callable[[GroupRow], None]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        ledger: UUID,
+        announce: Callable[[GroupRow], None],
+        *,
+        ready: dict[tuple[str, str], GroupKeys] | None = None,
+    ) -> None:
         self._vault = vault
         self._ledger = ledger
         self._announce = announce
-        self._ready: dict[tuple[str, str], GroupKeys] = {}
+        self._ready: dict[tuple[str, str], GroupKeys] = {} if ready is None else ready
 
     def ready(self, now_us: int) -> list[GroupKeys]:
         """Return the keys already provisioned for the day of ``now_us``."""

@@ -70,7 +70,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
     raw = Opener(vault.engine, vault.ring, ledger.id).open(place, row)
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
         raise Modified("the record at this id's place has another id", str(ledger.id), seq)
-    return Reading(raw, seq, place, leaf_hash(data), told.before.size)
+    return Reading(raw, seq, place, leaf_hash(data), told.seq)
 
 
 def _is_text(words: str) -> bool:

@@ -212,7 +212,7 @@ def test_one_ciphertext_that_opens_under_two_keys(crime: Crime, monkeypatch: pyt
 
     with crime.site.opened() as vault:
         monkeypatch.setattr(envelope, "seal", forge)
-        seq = events.record(vault, "report.issued", {}, {"to": "an auditor"}).before.size
+        seq = events.record(vault, "report.issued", {}, {"to": "an auditor"}).seq
         crime.clean(Depth.OPEN)
         with vault.engine.connect() as connection:
             _, _, epoch = _beside(connection, vault.events, seq)

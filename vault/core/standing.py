@@ -1,0 +1,196 @@
+"""Standing: who may do what, as the events ledger says up to one of its positions.
+
+Nothing about people, producers and grants is kept in a table that somebody could edit: it is read from the chained and
+signed events, entry by entry. Whoever owns the database can neither add an approval nor hide a revocation without the
+ledger being FORKED.
+
+    standing = Standing()
+    for seq, leaf in events: standing.take(leaf.event, leaf.facts, seq, at)
+    standing.producers[key_id].ledgers
+
+Pure: no clock, no SQL. ``vault.register`` follows the ledger and feeds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final, cast
+
+from vault.core import canonical
+from vault.core.errors import Modified
+from vault.core.grant import Fields, Grant, Scope
+
+LOCKED_AFTER: Final = 5
+"""Failed logins in a row after which an account is locked."""
+LOCKED_FOR: Final = 15 * 60 * 1_000_000
+"""Microseconds from the last of them until it may be tried again."""
+_REMEMBERED: Final = 10_000  # accounts with failures; whoever makes names up must not fill the memory
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerKey:
+    """One key of a producer. ``digest`` is SHA-256 of the secret: 256 random bits need no slow hash."""
+
+    id: str
+    producer: str
+    digest: bytes = field(repr=False)
+    ledgers: frozenset[str]
+    added_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One local account. ``verifier`` is the digest of the password's hash, which lies outside the database.
+
+    Attributes:
+        generation: position of the event that gave the account its present state; a token of an older one is void.
+    """
+
+    id: str
+    roles: frozenset[str]
+    verifier: str = field(repr=False)
+    generation: int
+    added_at: int
+    disabled: bool = False
+
+
+@dataclass(slots=True)
+class Standing:
+    """The state after ``size`` entries. ``take`` moves it; everything else only looks."""
+
+    size: int = 0
+    producers: dict[str, ProducerKey] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    failures: dict[str, list[int]] = field(default_factory=dict)
+    grants_required: bool = False
+
+    def copy(self) -> Standing:
+        """Return an independent one: what a group of decisions is tried on before it is committed."""
+        return Standing(
+            self.size,
+            dict(self.producers),
+            dict(self.people),
+            dict(self.grants),
+            set(self.known),
+            {person: list(times) for person, times in self.failures.items()},
+            self.grants_required,
+        )
+
+    def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
+        """Take one event. Events that change nothing here are passed over.
+
+        Raises:
+            Modified: an event of ours without the facts that it is written with.
+        """
+        takes = _TAKES.get(event)
+        if takes is None:
+            return
+        try:
+            takes(self, actor, facts, seq, microseconds(at))
+        except (KeyError, TypeError, ValueError):
+            raise Modified(f"the event {event} does not have its facts", seq=seq) from None
+
+    def locked_until(self, person: str) -> int | None:
+        """Return when a locked account may be tried again, in microseconds; None when it is not locked."""
+        times = self.failures.get(person, ())
+        return times[-1] + LOCKED_FOR if len(times) >= LOCKED_AFTER else None
+
+    def grants_of(self, person: str, now_us: int) -> list[Grant]:
+        """Return a person's grants that hold now, those that show most first."""
+        held = [one for one in self.grants.values() if one.auditor == person and one.state(now_us) == "approved"]
+        return sorted(held, key=lambda one: (one.scope.fields != "full", one.expires_at))
+
+
+def interesting(event: str) -> bool:
+    """Say whether an event can change the standing."""
+    return event in _TAKES
+
+
+def microseconds(instant: str) -> int:
+    """Return an RFC 3339 instant of a leaf in microseconds since the epoch."""
+    moment = datetime.fromisoformat(instant)
+    return round(moment.replace(tzinfo=UTC).timestamp() * 1000) * 1000
+
+
+def _producer_added(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
+    key = facts["key"]
+    digest = canonical.unb64(facts["digest"], 32)
+    standing.producers[key] = ProducerKey(key, facts["producer"], digest, frozenset(facts["ledgers"]), at)
+
+
+def _producer_revoked(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
+    key = facts["key"]
+    standing.producers[key] = replace(standing.producers[key], revoked_at=at)
+
+
+def _user_added(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    person = facts["person"]
+    standing.people[person] = Person(person, frozenset(facts["roles"]), facts["verifier"], seq, at)
+    standing.failures.pop(person, None)
+
+
+def _user_disabled(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, _at: int) -> None:
+    person = facts["person"]
+    standing.people[person] = replace(standing.people[person], disabled=True, generation=seq)
+
+
+def _person_known(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    standing.known.add(facts["person"])
+
+
+def _login_failed(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
+    if len(standing.failures) >= _REMEMBERED and facts["person"] not in standing.failures:
+        standing.failures.pop(next(iter(standing.failures)))
+    times = standing.failures.setdefault(facts["person"], [])
+    times[:] = [one for one in times[1 - LOCKED_AFTER :] if one > at - LOCKED_FOR] + [at]
+
+
+def _login_succeeded(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    standing.failures.pop(facts["person"], None)
+
+
+def _grant_requested(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    start, end = facts.get("start"), facts.get("end")
+    scope = Scope(
+        tuple(facts["ledgers"]),
+        None if start is None else microseconds(start),
+        None if end is None else microseconds(end),
+        tuple(facts["classes"]),
+        cast(Fields, facts["fields"]),
+    )
+    grant = facts["grant"]
+    standing.grants[grant] = Grant(grant, facts["auditor"], scope, at, microseconds(facts["expires_at"]), seq)
+
+
+def _grant_approved(standing: Standing, actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
+    grant = facts["grant"]
+    standing.grants[grant] = standing.grants[grant].approved(actor, at)
+
+
+def _grant_revoked(standing: Standing, actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
+    grant = facts["grant"]
+    standing.grants[grant] = standing.grants[grant].revoked(actor, at)
+
+
+def _grants_required(standing: Standing, _actor: str, _facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    standing.grants_required = True
+
+
+_TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int], None]]] = {
+    "producer.added": _producer_added,
+    "producer.revoked": _producer_revoked,
+    "user.added": _user_added,
+    "user.disabled": _user_disabled,
+    "person.known": _person_known,
+    "login.failed": _login_failed,
+    "login.succeeded": _login_succeeded,
+    "grant.requested": _grant_requested,
+    "grant.approved": _grant_approved,
+    "grant.revoked": _grant_revoked,
+    "grants.required": _grants_required,
+}

@@ -1,0 +1,115 @@
+"""The register: the tenant's events ledger as one process follows it and writes to it.
+
+Following means: read every leaf since the last look, hash it into the frontier, and believe the outcome only where that
+frontier is the head's and the head is the one this vault signed or announced. So a grant or a producer key counts only
+if the chain says so; rows that somebody else put there, or took away, end in ``Forked`` and nobody gets in.
+
+Writing goes in groups (vault.events). Both cost the same however long the ledger is, but for the first look.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from vault.checkpoints import Checkpoints
+from vault.core import leaf, packing
+from vault.core.errors import Forked, Modified
+from vault.core.leaf import EventLeaf
+from vault.core.standing import Standing, interesting
+from vault.core.tree import Frontier, leaf_hash
+from vault.db import store
+from vault.db.engine import transact, translated
+from vault.db.store import HeadRow
+from vault.groupcommit import GroupCommit
+
+if TYPE_CHECKING:
+    from vault.provision import GroupKeys
+
+_MOST = 256  # events of a group: some hundred kilobytes under the lock
+# A leaf's members stand in canonical order, so its name can be told without parsing the leaf.
+_NAME = re.compile(rb'\{"actor":"[^"]*","at":"[^"]*","event":"([a-z._]+)"')
+
+
+class Register:
+    """What one process knows of the events ledger. Threads share it.
+
+    Args:
+        commit: writes a group of tickets (vault.events.commit).
+
+    Attributes:
+        line: where events wait for their group.
+        keys: what seals details, by group and day.
+    """
+
+    def __init__(
+        self, engine: Engine, checkpoints: Checkpoints, events: UUID, commit: Callable[[list[Any]], None]
+    ) -> None:
+        self.line: GroupCommit[Any] = GroupCommit(commit, most=_MOST)
+        self.keys: dict[tuple[str, str], GroupKeys] = {}
+        self._engine = engine
+        self._checkpoints = checkpoints
+        self._events = events
+        self._lock = threading.Lock()
+        self._standing = Standing()
+        self._frontier = Frontier()
+        self._head: HeadRow | None = None
+
+    def standing(self) -> Standing:
+        """Return the standing as of now. One short query where nothing happened since the last look.
+
+        Raises:
+            Forked: the ledger is not the one this vault wrote; nobody may be let in.
+            Unavailable: the database cannot be reached.
+        """
+        earlier = None
+        with self._lock:
+            head = self._read_head()
+            if head == self._head:
+                return self._standing
+            earlier = self._checkpoints.read(self._events)
+            with translated(), self._engine.connect() as connection:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                head = store.read_head(connection, self._events)
+                if head is None:
+                    raise Forked("the events ledger has no head", str(self._events))
+                self._checkpoints.require_consistent(self._events, head, earlier)
+                return self._follow(connection, head)
+
+    def standing_under_lock(self, connection: Connection) -> Standing:
+        """Return the standing while the caller's transaction holds the head's lock, which compared the head already."""
+        head = store.read_head(connection, self._events)
+        assert head is not None
+        with self._lock:
+            return self._standing if head == self._head else self._follow(connection, head)
+
+    def _read_head(self) -> HeadRow | None:
+        return transact(self._engine, lambda connection: store.read_head(connection, self._events))
+
+    def _follow(self, connection: Connection, head: HeadRow) -> Standing:
+        standing, frontier = self._standing.copy(), self._frontier.copy()
+        for seq, stored in store.stream_leaves(connection, self._events, standing.size, head.size):
+            data = packing.unpack(stored)
+            frontier.extend((leaf_hash(data),))
+            if seq != standing.size:
+                raise Forked("an entry of the events ledger is missing", str(self._events), standing.size)
+            standing.size += 1
+            found = _NAME.match(data)
+            if found is not None and interesting(found[1].decode()):
+                _take(standing, data, seq)
+        if (frontier.size, frontier.to_bytes()) != (head.size, head.frontier):
+            raise Forked("the events are not the tree that was signed: nobody is let in", str(self._events), head.size)
+        self._standing, self._frontier, self._head = standing, frontier, head
+        return standing
+
+
+def _take(standing: Standing, data: bytes, seq: int) -> None:
+    told = leaf.parse(data)
+    if not isinstance(told, EventLeaf) or told.seq != seq:
+        raise Modified("an event is not in its place", told.ledger, seq)
+    standing.take(told.event, told.actor, told.facts, seq, told.at)
