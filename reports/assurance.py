@@ -15,10 +15,10 @@ from reports import model, sampling
 from reports.attach import JSON_LINES, Attachment
 from reports.gathering import Gathering
 from reports.verdicts import EntryVerdicts
-from vault import receipts
 from vault.context import Vault
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError
+from vault.proving import prove
 from vault.verdict import Depth, Fault, LedgerReport
 
 CONFIDENCE = Fraction(95, 100)
@@ -102,7 +102,7 @@ class _Line(msgspec.Struct):
 def sample_proofs(vault: Vault, ledger: UUID, signed: Signed, sample: model.Sample) -> Iterator[Attachment]:
     """The way of each drawn leaf to the checkpoint; none where the entries are not the tree that was signed."""
     with suppress(EvidenceError):
-        proved = receipts.proofs(vault, ledger, signed.note, [item.seq for item in sample.items])
+        proved = prove(vault, ledger, [item.seq for item in sample.items], signed.note)
         lines = [msgspec.json.encode({"seq": seq, "proof": proof.to_text()}) for seq, (_, proof) in proved.items()]
         if lines:
             yield Attachment(

@@ -3,7 +3,8 @@
     1. lock the head row; compare it with the checkpoint outside the database
     2. let the caller choose, under the lock, which drafts are new
     3. spell each leaf with its position and the hash of the leaf before it; hash it into the frontier
-    4. COPY leaves and sealed rows; move the head by compare-and-swap; announce the new head outside the database
+    4. COPY leaves and sealed rows, note the subtrees they complete; move the head by compare-and-swap; announce the
+       new head outside the database
     5. COMMIT: the commit point. Before it nothing happened; after it the entries are there, whatever dies next
     6. sign the new head and write the checkpoint
 
@@ -24,7 +25,7 @@ from vault.core import packing
 from vault.core.leaf import at
 from vault.core.proof import Proof
 from vault.core.tree import Frontier, appended_paths, leaf_hash
-from vault.db import store
+from vault.db import nodes, store
 from vault.db.engine import transact
 from vault.db.store import HeadRow
 
@@ -95,7 +96,7 @@ def append(
             return Appended(before, before, (), ())
         frontier = before.copy()
         leaves, hashes = _spell(head, items)
-        frontier.extend(hashes)
+        completed = frontier.extend_noting(hashes)
         first = head.size
         store.copy_entries(
             connection,
@@ -107,6 +108,7 @@ def append(
             ledger,
             ((first + at, item.sealed) for at, item in enumerate(items) if item.sealed is not None),
         )
+        nodes.insert(connection, ledger, completed)
         moved = HeadRow(frontier.size, hashes[-1], frontier.to_bytes())
         store.move_head(connection, ledger, head, moved)
         checkpoints.announce(ledger, moved)

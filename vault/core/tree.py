@@ -33,11 +33,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from typing import NamedTuple
 
 from vault.core.errors import Modified, UsageError
 
 HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
+TILE_HEIGHT = 8
+
+
+class Node(NamedTuple):
+    """The root of a perfect subtree of 256**level leaves: those from ``place * 256**level`` on. Level 0 is a leaf."""
+
+    level: int
+    place: int
+    hash: bytes
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -112,6 +122,38 @@ class Frontier:
                 carry >>= 1
             peaks.append(node)
             self.size += 1
+
+    def extend_noting(self, hashes: Sequence[bytes]) -> list[Node]:
+        """Add leaves like `extend`, and return the subtrees of 256, 256**2, ... leaves that they completed.
+
+        These are the entries of C2SP tiles of height 8 above the leaves. All but one in 256 leaves go through
+        `extend` as they are.
+
+        Raises:
+            Modified: as `extend`.
+        """
+        nodes: list[Node] = []
+        width = 1 << TILE_HEIGHT
+        start = 0
+        while len(hashes) - start >= (left := width - self.size % width):
+            self.extend(hashes[start : start + left - 1])
+            # The leaf that completes a subtree: what `extend` does, and a note at every eighth level.
+            place, level, node = self.size, 0, hashes[start + left - 1]
+            self._check(node)
+            while place & 1:
+                node = node_hash(self._peaks.pop(), node)
+                place, level = place >> 1, level + 1
+                if not level % TILE_HEIGHT:
+                    nodes.append(Node(level // TILE_HEIGHT, place, node))
+            self._peaks.append(node)
+            self.size += 1
+            start += left
+        self.extend(hashes[start:])
+        return nodes
+
+    def _check(self, node: bytes) -> None:
+        if len(node) != HASH_BYTES:
+            raise Modified("a leaf hash is not 32 bytes", seq=self.size)
 
     def root(self) -> bytes:
         """The root of the tree as it stands; `EMPTY_ROOT` when it has no leaf."""

@@ -3,6 +3,7 @@
     ledger     one row a ledger: its name, kind and wrapped id-tag key
     head       one row a ledger: size, Merkle frontier and last leaf hash; the row lock of the append path
     entry      the leaf, kept for ever; nobody updates or deletes it
+    node       roots of complete subtrees of 256, 256**2, ... leaves: what makes a proof quick to give; no evidence
     sealed     envelope, wrapped record key, facets and blind indexes: what disposal deletes
     key_group  provider key and wrapped index key of each group
     epoch      epoch keys, wrapped by their group's provider key
@@ -75,6 +76,16 @@ entry = Table(
     Column("leaf", LargeBinary, nullable=False),
     PrimaryKeyConstraint("ledger_id", "seq"),
     UniqueConstraint("ledger_id", "id_tag"),
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("ledger_id", Uuid, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("ledger_id", "level", "place"),
 )
 
 key_group = Table(
@@ -152,4 +163,4 @@ TAG_COLUMNS = ("conversation_tag", "transaction_tag", "customer_tag")
 CIPHERTEXT_COLUMNS = (("entry", "leaf"), ("sealed", "salt"), ("sealed", "wrapped_key"), ("sealed", "envelope"))
 """Bytes that do not compress: STORAGE EXTERNAL from the first migration."""
 
-ALL = (ledger, head, entry, key_group, epoch, sealed)
+ALL = (ledger, head, entry, node, key_group, epoch, sealed)
