@@ -167,7 +167,7 @@ def _is_time(value: object) -> bool:
 
 def _parts(text: str) -> list[str]:
     parts = text.split(".")
-    if len(parts) != 3 or not text.isascii():
+    if len(parts) != 3:
         raise Denied(Reason.MALFORMED)
     return parts
 

@@ -38,7 +38,7 @@ class Claims:
         issuer: together with ``subject`` the person; neither alone.
         subject: the provider's id of the person, 1 to 255 printable characters.
         name: to be shown to people, never to decide by; empty where the token has none.
-        roles: ours, of ``settings.ROLES``; empty where the provider gives none that we know.
+        roles: ours, of ``vault.core.grant.ROLES``; empty where the provider gives none that we know.
         expires_at: microseconds since the epoch; when the token ends, whatever happens until then.
     """
 
@@ -118,4 +118,6 @@ def _roles(claims: dict[str, Any], settings: OidcSettings) -> frozenset[str]:
     for name in settings.roles_path:
         found = found.get(name) if isinstance(found, dict) else None
     words = found if isinstance(found, list) else [found]
-    return frozenset(settings.roles[word] for word in words if isinstance(word, str) and word in settings.roles)
+    roles = frozenset(settings.roles[word] for word in words if isinstance(word, str) and word in settings.roles)
+    # As for local accounts: an operator reads nothing and approves nothing, so no other role goes with it.
+    return frozenset({"operator"}) if "operator" in roles else roles

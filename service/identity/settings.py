@@ -21,9 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from vault.core.errors import UsageError
-
-ROLES: Final = frozenset({"auditor", "officer", "operator"})
-"""Roles of people. Producers have keys of their own and no role."""
+from vault.core.grant import Role
 
 ALGORITHMS: Final = {
     "RS256": ("RSA", None),
@@ -67,7 +65,7 @@ class OidcSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leeway: int = 60
     max_age: int = 86400
     roles_claim: str | tuple[str, ...] = "roles"
-    roles: dict[str, Literal["auditor", "officer", "operator"]] = {}
+    roles: dict[str, Role] = {}
 
     @property
     def roles_path(self) -> tuple[str, ...]:
