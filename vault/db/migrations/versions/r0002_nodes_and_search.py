@@ -17,6 +17,17 @@ depends_on = None
 _NODE = """CREATE TABLE vault.node (
     ledger_id uuid NOT NULL, level smallint NOT NULL, place bigint NOT NULL, hash bytea NOT NULL,
     CONSTRAINT node_pk PRIMARY KEY (ledger_id, level, place))"""
+# Only the first leads with the ledger: see decision 10.
+_INDEXES = (
+    """CREATE INDEX sealed_ledger_id_occurred_at_idx ON vault.sealed (ledger_id, occurred_at)
+        WHERE occurred_at IS NOT NULL""",
+    """CREATE INDEX sealed_conversation_tag_idx ON vault.sealed (conversation_tag)
+        WHERE conversation_tag IS NOT NULL""",
+    """CREATE INDEX sealed_transaction_tag_idx ON vault.sealed (transaction_tag)
+        WHERE transaction_tag IS NOT NULL""",
+    """CREATE INDEX sealed_customer_tag_idx ON vault.sealed (customer_tag)
+        WHERE customer_tag IS NOT NULL""",
+)
 _DISTRIBUTE = """
     SELECT create_distributed_table('vault.node', 'ledger_id')
     WHERE NOT EXISTS (SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'vault.node'::regclass)"""
@@ -37,6 +48,10 @@ def upgrade() -> None:
     )
     op.execute("REVOKE ALL ON vault.node FROM PUBLIC")
     op.execute("GRANT SELECT, INSERT ON vault.node TO reasonvault_app")
+    # Ten million rows take longer than other statements may. Reading goes on meanwhile, appends wait.
+    op.execute("SET LOCAL statement_timeout = '1h'")
+    for statement in _INDEXES:
+        op.execute(statement)
 
 
 def _distribute() -> None:
