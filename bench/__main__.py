@@ -138,7 +138,7 @@ def measure(wanted: argparse.Namespace, at: Server, folder: Path, pool: records.
 def main() -> int:
     """Measure and print the table. Exit code 0 when every goal is reached, 1 when one is missed, 2 on failure."""
     wanted = arguments()
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_work_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=work_folder()))
     try:
         pool = records.pool(wanted.records)
         with server.running(folder) as at:
@@ -181,7 +181,7 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def _work_folder() -> Path:
+def work_folder() -> Path:
     """Return where files go: beside the code, since /tmp may be memory, where nothing is as durable as it says."""
     folder = _ROOT / ".bench"
     folder.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ def spell(found: Results) -> str:
             "## Verifying, one process",
             _verification(found),
             "## Goals",
-            _goals(found.goals()),
+            goals(found.goals()),
             *(["## Memory and rate by size", _growth(found.growth)] if found.growth else []),
             "## How it is measured",
             _HOW,
@@ -70,14 +70,14 @@ def _contenders(found: Results) -> str:
         rows.append(
             [
                 line.name,
-                _spread(spread(line.rates), ",.0f"),
-                _spread(found.against_plain(line), ".2f"),
+                cell(spread(line.rates), ",.0f"),
+                cell(found.against_plain(line), ".2f"),
                 f"{spread(line.sizes).median:,.0f}",
                 *_costs(line.readings),
                 _megabytes(line.peaks),
             ]
         )
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def _verification(found: Results) -> str:
@@ -85,27 +85,28 @@ def _verification(found: Results) -> str:
     rows = []
     for line in (found.verify, found.open):
         client, server, _ = _costs(line.readings)
-        rows.append([line.name, _spread(spread(line.rates), ",.0f"), client, server, _megabytes(line.peaks)])
-    return _markdown(titles, rows)
+        rows.append([line.name, cell(spread(line.rates), ",.0f"), client, server, _megabytes(line.peaks)])
+    return markdown(titles, rows)
 
 
-def _goals(goals: Sequence[Goal]) -> str:
+def goals(wanted: Sequence[Goal]) -> str:
+    """Return what must be reached beside what was found."""
     titles = ["", "found", "must", "aim", ""]
     rows = []
-    for goal in goals:
+    for goal in wanted:
         form = ",.0f" if goal.must >= 100 else ".2f"
         sign = "<=" if goal.most else ">="
         verdict = "pass" if goal.reached else f"short by {goal.short_by:.0%}"
         rows.append(
             [
                 goal.what,
-                _spread(goal.found, form),
+                cell(goal.found, form),
                 f"{sign} {goal.must:{form}}",
                 f"{sign} {goal.aim:{form}}",
                 verdict,
             ]
         )
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def _growth(sizes: Sequence[Growth]) -> str:
@@ -123,7 +124,7 @@ def _growth(sizes: Sequence[Growth]) -> str:
                 f"{verify.parent / 1e6:,.0f}" if verify else "-",
             ]
         )
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def _costs(readings: Sequence[Reading]) -> list[str]:
@@ -138,11 +139,13 @@ def _megabytes(peaks: Sequence[Peak]) -> str:
     return f"{max(peak.total for peak in peaks) / 1e6:,.0f}" if peaks else "-"
 
 
-def _spread(found: Spread, form: str) -> str:
+def cell(found: Spread, form: str) -> str:
+    """Return the median, with both ends where they differ."""
     middle, low, high = (f"{value:{form}}" for value in found)
     return middle if low == high else f"{middle} ({low}..{high})"
 
 
-def _markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table, its first column flush left."""
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
