@@ -129,7 +129,7 @@ def check(claims: dict[str, Any], *, issuer: str, audience: str, now: int, leewa
     if claims["iat"] + max_age <= now - leeway:
         raise Denied(Reason.TOO_OLD)
     subject = claims["sub"]
-    if not subject or len(subject) > 255 or not subject.isprintable():  # From: OpenID Connect Core 2, sub
+    if len(subject) > 255 or not subject.isprintable():  # From: OpenID Connect Core 2, sub
         raise Denied(Reason.CLAIMS_MALFORMED)
     return float(ends)
 

@@ -70,8 +70,8 @@ class Answer:
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    hangs: bool = False
-    """Say how long the body is, and then nothing until the server stops."""
+    drips: bool = False
+    """Send the body a byte at a time, until the server stops."""
 
 
 class Publisher:
@@ -125,11 +125,11 @@ def publishing() -> Iterator[Publisher]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
-            if answer.hangs:
-                publisher.stopping.wait()
-                return
             try:
-                self.wfile.write(answer.body)
+                for piece in _pieces(answer):
+                    self.wfile.write(piece)
+                    if answer.drips and publisher.stopping.wait(0.02):
+                        return
             except OSError:
                 return  # the reader had enough
 
@@ -147,3 +147,7 @@ def publishing() -> Iterator[Publisher]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _pieces(answer: Answer) -> Iterator[bytes]:
+    return (bytes([byte]) for byte in answer.body) if answer.drips else iter([answer.body])

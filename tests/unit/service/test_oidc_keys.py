@@ -12,7 +12,7 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 
 from service.identity.fetch import MAX_BODY, fetch
-from service.identity.jwks import read_keys
+from service.identity.jwks import discovery_url, read_discovery, read_keys
 from service.identity.keysource import MAX_AGE, PAUSE, STALE, KeySource
 from service.identity.oidc import OidcVerifier
 from service.identity.reasons import Reason
@@ -149,19 +149,29 @@ def test_an_outage_is_bridged_for_a_while(provider: Publisher, verifier: OidcVer
     watch.now += PAUSE
     run(verifier.verify(known))
     run(verifier.ready())
+    refused_as_unknown(verifier, unknown)
 
 
-def test_during_an_outage_known_keys_wait_for_nobody(provider: Publisher, verifier: OidcVerifier, watch: Watch) -> None:
+def test_during_an_outage_known_keys_wait_for_nobody(provider: Publisher, watch: Watch) -> None:
+    silent = False
+
+    async def fetching(url: str) -> bytes:
+        if silent:
+            await asyncio.Event().wait()
+        return await fetch(url)
+
     async def outage() -> None:
-        token = provider.token(OLD, "RS256")
-        await verifier.verify(token)
+        nonlocal silent
+        source = KeySource(provider.issuer, ("RS256",), fetch=fetching, monotonic=watch)
+        await source.find("2026-01", "RS256")
         provider.go_down()
         watch.now = MAX_AGE
-        await verifier.verify(token)  # this one found out
-        provider.special[DISCOVERY] = Answer(b"x", hangs=True)
+        await source.find("2026-01", "RS256")  # this one found out
+        silent = True
         watch.now += PAUSE
-        await verifier.verify(token)  # this one started an attempt that hangs, and did not wait for it
-        await verifier.close()
+        async with asyncio.timeout(5):
+            await source.find("2026-01", "RS256")  # this one started an attempt that never ends, and went on
+        await source.close()
 
     run(outage())
 
@@ -206,11 +216,18 @@ def test_a_discovery_document_that_lies(provider: Publisher, verifier: OidcVerif
     assert provider.asked == [DISCOVERY]
 
 
-def test_an_issuer_with_a_slash_is_looked_up_without(provider: Publisher) -> None:
+def test_an_issuer_with_a_slash_is_looked_up_without() -> None:
     """From: OpenID Connect Discovery 1.0, 4."""
-    provider.discovery["issuer"] = f"{provider.issuer}/"
-    source = KeySource(f"{provider.issuer}/", ("RS256",), fetch=fetch, monotonic=Watch())
-    assert run(source.find("2026-01", "RS256")).kid is None  # members that we do not use are not kept
+    assert discovery_url("https://id.example/") == "https://id.example" + DISCOVERY
+    assert discovery_url("https://id.example/a") == "https://id.example/a" + DISCOVERY
+
+
+def test_a_provider_elsewhere_cannot_send_us_to_our_own_machine() -> None:
+    document = {"issuer": "https://id.example", "jwks_uri": "http://127.0.0.1:8420/keys"}
+    with pytest.raises(Unavailable, match="jwks_uri"):
+        read_discovery(json.dumps(document).encode(), "https://id.example")
+    document["jwks_uri"] = "https://keys.example/all"
+    assert read_discovery(json.dumps(document).encode(), "https://id.example") == "https://keys.example/all"
 
 
 @pytest.mark.parametrize("path", [DISCOVERY, KEYS])
@@ -251,8 +268,8 @@ def test_a_compressed_document_is_not_unpacked(provider: Publisher, verifier: Oi
 
 
 @pytest.mark.parametrize("path", [DISCOVERY, KEYS])
-def test_a_server_that_falls_silent(provider: Publisher, path: str) -> None:
-    provider.special[path] = Answer(b"{}", hangs=True)
+def test_a_server_that_sends_a_byte_now_and_then(provider: Publisher, path: str) -> None:
+    provider.special[path] = Answer(b" " * 100_000, drips=True)
     source = KeySource(provider.issuer, ("RS256",), fetch=lambda url: fetch(url, seconds=0.2), monotonic=Watch())
     with pytest.raises(Unavailable, match="does not answer"):
         run(source.find("2026-01", "RS256"))
@@ -293,6 +310,8 @@ def test_a_key_serves_the_algorithms_it_can_do() -> None:
         RSA_PUBLIC | {"n": "AAAA" * 60 + str(RSA_PUBLIC["n"])[:120]},  # zeros in front make no key larger
         RSA_PUBLIC | {"n": str(RSA_PUBLIC["n"]) * 5},
         RSA_PUBLIC | {"e": "AQ"},
+        RSA_PUBLIC | {"e": None},
+        EC_PUBLIC | {"x": None},
         RSA_PUBLIC | {"k": "c2VjcmV0"},
         OLD.as_dict(private=True),
         key("oct", "secret").as_dict(private=True),
@@ -303,10 +322,17 @@ def test_a_key_serves_the_algorithms_it_can_do() -> None:
         7,
         None,
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_keys_that_are_left_out(entry: Any) -> None:
     assert published(entry, EC_PUBLIC | {"kid": "good"}) == {("good", "ES256")}
+
+
+def test_only_what_makes_the_key_is_kept() -> None:
+    (found,) = read_keys(
+        json.dumps({"keys": [EC_PUBLIC | {"x5u": "https://id.example"}]}).encode(), ("ES256",)
+    ).values()
+    assert set(found.as_dict()) == {"kty", "crv", "x", "y"}
 
 
 def test_a_short_key_is_left_out() -> None:

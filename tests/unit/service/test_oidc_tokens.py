@@ -230,6 +230,11 @@ def test_critical_headers(provider: Publisher, header: dict[str, Any]) -> None:
     assert refusal(provider, provider.token(EC, "ES256", header=header)) == Reason.CRITICAL_HEADER
 
 
+def test_headers_that_mean_nothing_here(provider: Publisher) -> None:
+    header = {"nonce": "x", "x5t": "y", "x5c": ["MIIB" * 500]}
+    assert verify(provider, provider.token(EC, "ES256", header=header)).subject == "person-1"
+
+
 @pytest.mark.parametrize("kind", ["ID", "logout+jwt", "secevent+jwt", "dpop+jwt", 1, None])
 def test_another_type(provider: Publisher, kind: Any) -> None:
     assert refusal(provider, provider.token(EC, "ES256", header={"typ": kind})) == Reason.TYPE
