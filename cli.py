@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
+from service.commands import access, running, trace
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -27,48 +28,20 @@ from service.printing import (
     verification_document,
     verification_words,
 )
-from service.terminal import fail, json_parameter, progress, reporting_errors, say
+from service.terminal import Commands, opened_vault, progress, say
 from vault import audit as auditing
 from vault import intake, ledgers, lines, reading, receipts
 from vault.core import canonical, receipt
-from vault.core.errors import UsageError, VaultError
+from vault.core.errors import UsageError
 from vault.db import migrate
-from vault.intake import Status
 from vault.keys.ring import Ring
+from vault.settling import Status
 from vault.verdict import Depth, worst
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
-class _Commands(click.Group):
-    """A group whose commands all have ``--json`` and end errors the same way."""
-
-    group_class = type  # subgroups are of this class too
-
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
-        """Run, and end what click itself finds wrong as one line, too."""
-        try:
-            code = super().main(args, *rest, **named | {"standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as asked:
-            asked.show()
-            sys.exit(asked.exit_code)
-        except click.ClickException as error:
-            context = getattr(error, "ctx", None)
-            hint = f" (see '{context.command_path} --help')" if context else ""
-            json_wanted = "--json" in (sys.argv[1:] if args is None else args)
-            fail(UsageError(f"{error.format_message().rstrip('.')}{hint}"), as_json=json_wanted)
-        except click.Abort:
-            fail(VaultError("interrupted; nothing acknowledged is lost"))
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        if cmd.callback is not None and not isinstance(cmd, click.Group):
-            cmd.callback = reporting_errors(cmd.callback)
-            cmd.params.append(json_parameter())
-        super().add_command(cmd, name)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="reasonvault")
 def main() -> None:
     """A vault for the reasoning logs of AI-assisted payments.
@@ -187,7 +160,7 @@ def ledger() -> None:
 def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> None:
     """Make a ledger and print the retention rules it lives by."""
     jurisdictions, rules = tuple(dict.fromkeys(jurisdictions)), tuple(sorted(set(rules)))
-    with _vault() as vault:
+    with opened_vault() as vault:
         made = ledgers.create(vault, name, jurisdictions, rules)
     adoption = adopted(wiring.rule_book(), jurisdictions, rules)
     document = {"ledger": str(made.id), "name": name, "jurisdictions": list(jurisdictions)}
@@ -197,7 +170,7 @@ def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) ->
 @ledger.command("list")
 def list_ledgers() -> None:
     """List the ledgers."""
-    with _vault() as vault:
+    with opened_vault() as vault:
         found = ledgers.listing(vault)
     rows = [
         {
@@ -238,7 +211,7 @@ def ingest(
     refused_file = refused_path(file, refused_file, receipts_file)
     counts = dict.fromkeys((status.value for status in Status), 0)
     again: dict[int, int] = {}
-    with _vault() as vault, _input(file) as stream, progress("ingest") as show:
+    with opened_vault() as vault, _input(file) as stream, progress("ingest") as show:
         into = ledgers.get(vault, name)
         with LinesOut(refused_file, sys.stderr) as refused, LinesOut(receipts_file, None) as given:
             finished = False
@@ -284,7 +257,7 @@ def verify(name: str | None, depth: str) -> None:
     ring: Ring | None
     with contextlib.ExitStack() as stack:
         if wanted is Depth.OPEN:
-            vault = stack.enter_context(_vault())
+            vault = stack.enter_context(opened_vault())
             parts, ring = (vault.engine, vault.checkpoints, vault.events), vault.ring
         else:
             sealed = stack.enter_context(wiring.open_sealed(home))
@@ -310,7 +283,7 @@ def verify(name: str | None, depth: str) -> None:
 @click.option("--purpose", required=True, help="Why you open it; goes into the access event.")
 def show(record_id: str, name: str, purpose: str) -> None:
     """Open one record: exactly its bytes on standard output, facts on standard error. The access is logged first."""
-    with _vault() as vault:
+    with opened_vault() as vault:
         found = reading.read(vault, ledgers.get(vault, name), record_id, purpose)
     sys.stdout.buffer.write(found.raw)
     sys.stdout.buffer.flush()
@@ -350,7 +323,7 @@ def evidence(name: str, first: datetime | None, end: datetime | None, purpose: s
     from reports.issue import issue_evidence  # here: the page layout takes a second to load, which only this needs
 
     book = wiring.rule_book()
-    with _vault() as vault, progress("evidence") as show:
+    with opened_vault() as vault, progress("evidence") as show:
         subject = ledgers.get(vault, name)
         period = period_of(book, subject.genesis.jurisdictions, first and first.date(), end and end.date())
         made = issue_evidence(
@@ -359,14 +332,6 @@ def evidence(name: str, first: datetime | None, end: datetime | None, purpose: s
     facts = {"file": str(made.path), "sha256": made.sha256.hex(), "pages": made.pages, "bytes": made.size}
     words = evidence_words(made.report, made.path, made.pages, made.size)
     say(words, facts | {"event": made.event} | evidence_document(made.report))
-
-
-@contextlib.contextmanager
-def _vault() -> Iterator[Any]:
-    home = homes.default_path()
-    wiring.identity(home)
-    with wiring.open_vault(home, homes.passphrase()) as vault:
-        yield vault
 
 
 def _receipt(line: int, data: bytes) -> str:
@@ -394,6 +359,10 @@ def _input(file: str) -> Iterator[BinaryIO]:
     else:
         with lines.opened(Path(file)) as stream:
             yield stream
+
+
+for command in (access.producer, access.user, access.grant, trace.events, running.serve, running.up):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

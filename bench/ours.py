@@ -13,7 +13,7 @@ from bench.contender import Task, Wrong
 from bench.measure import Stopwatch
 from service import wiring
 from vault import audit, intake, ledgers, lines
-from vault.intake import Status
+from vault.settling import Status
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.slots import Argon2Cost
 from vault.verdict import Depth

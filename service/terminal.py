@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -13,10 +13,50 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vault.core.errors import VaultError
+from service import home as homes
+from service import wiring
+from vault.context import Vault
+from vault.core.errors import UsageError, VaultError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Commands(click.Group):
+    """A group whose commands all have ``--json`` and end errors the same way."""
+
+    group_class = type  # subgroups are of this class too
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
+        """Run, and end what click itself finds wrong as one line, too."""
+        try:
+            code = super().main(args, *rest, **named | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as asked:
+            asked.show()
+            sys.exit(asked.exit_code)
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            hint = f" (see '{context.command_path} --help')" if context else ""
+            json_wanted = "--json" in (sys.argv[1:] if args is None else args)
+            fail(UsageError(f"{error.format_message().rstrip('.')}{hint}"), as_json=json_wanted)
+        except click.Abort:
+            fail(VaultError("interrupted; nothing acknowledged is lost"))
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if cmd.callback is not None and not isinstance(cmd, click.Group):
+            cmd.callback = reporting_errors(cmd.callback)
+            cmd.params.append(json_parameter())
+        super().add_command(cmd, name)
+
+
+@contextmanager
+def opened_vault() -> Iterator[Vault]:
+    """Open the vault of this environment with its passphrase, as the user who runs the command."""
+    home = homes.default_path()
+    wiring.identity(home)
+    with wiring.open_vault(home, homes.passphrase()) as vault:
+        yield vault
 
 
 def json_parameter() -> click.Option:

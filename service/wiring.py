@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +19,7 @@ from retention.keeping import keeper
 from retention.rules import RuleBook, load_default
 from service import home as homes
 from service.home import Identity
+from service.identity.tokens import TokenIssuer, issuer_name
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Keeper, Vault
@@ -30,13 +31,14 @@ from vault.db.engine import connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
-from vault.keys.provider import Signer
-from vault.keys.ring import Ring, tenant_ref
+from vault.keys.provider import KeyState, Signer
+from vault.keys.ring import WRITE_SECONDS, Ring, tenant_ref
 from vault.register import Register
 
 DEFAULT_HOST = "reasonvault.local"
 DEFAULT_REGION = "local"
 _SIGNER = "checkpoint.1"
+_ACCESS_SIGNER = "access.1"
 
 
 class Database:
@@ -65,14 +67,14 @@ class Database:
         """Return the application's connection string."""
         return self._url or self._running().dsn("app")
 
-    def engine(self) -> Engine:
-        """Return an engine in the application's role, its schema checked.
+    def engine(self, connections: int = 5) -> Engine:
+        """Return an engine in the application's role, its schema checked, that keeps so many connections.
 
         Raises:
             UsageError: the schema is older or newer than this version needs.
             Unavailable: the database does not answer.
         """
-        engine = connect(self.app_dsn())
+        engine = connect(self.app_dsn(), pool_size=connections)
         try:
             with translated(), engine.connect() as connection:
                 migrate.require_current(connection)
@@ -128,6 +130,52 @@ def open_sealed(home: Path) -> Iterator[Sealed]:
         yield Sealed(engine, _checkpoints(home, found), found)
     finally:
         engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A vault as the service holds it.
+
+    Attributes:
+        vault: for reading and deciding; what it opened it forgets after minutes.
+        writing: the same, with a ring that outlasts an outage of the key provider.
+        tokens: issues and reads the tokens of local accounts.
+        check_keys: asks the key provider for the tenant's key; raises where it is out of reach.
+    """
+
+    vault: Vault
+    writing: Vault
+    tokens: TokenIssuer
+    check_keys: Callable[[], None]
+
+
+@contextmanager
+def open_for_service(home: Path, passphrase: bytes, *, connections: int) -> Iterator[Opened]:
+    """Open a vault for one worker of the service; raises like ``open_vault``.
+
+    Args:
+        connections: to the database, at the most.
+    """
+    found = identity(home)
+    forbid_core_dumps()
+    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
+        public = keys.create_signing_key(_ACCESS_SIGNER)
+        engine = Database(home).engine(connections)
+        ring = Ring(keys, clock=time.monotonic, cache_seconds=WRITE_SECONDS)
+        try:
+            with _assembled(home, found, keys, engine, Actor("service", break_glass=False)) as vault:
+                tokens = TokenIssuer(
+                    issuer_name(found.tenant), lambda message: keys.sign(_ACCESS_SIGNER, message), public, clock
+                )
+                yield Opened(vault, replace(vault, ring=ring), tokens, lambda: _check_keys(keys, found))
+        finally:
+            ring.close()
+            engine.dispose()
+
+
+def _check_keys(keys: KeyDirectory, found: Identity) -> None:
+    if keys.describe(tenant_ref(found.tenant)).state is not KeyState.ENABLED:
+        raise KeyGone("the tenant's key is not enabled")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from vault.checkpoints import Checkpoints
 from vault.core.keeping import Facts, Keeping
+from vault.core.standing import Standing
 from vault.keys.ring import Ring
 from vault.register import Register
 
@@ -32,6 +33,15 @@ class Actor:
     break_glass: bool
     roles: frozenset[str] = frozenset()
     generation: int | None = None
+
+    def roles_by(self, standing: Standing) -> frozenset[str]:
+        """Return what this actor may be right now: a local account's roles as the events say, else their login's."""
+        if self.generation is None:
+            return self.roles
+        account = standing.people.get(self.name)
+        if account is None or account.disabled or account.generation != self.generation:
+            return frozenset()
+        return account.roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,76 +1,217 @@
-"""Reading: nobody reads unseen.
+"""Reading: nobody reads unseen, and nobody reads more than a grant says.
 
-    1. find the entry by the record's id
-    2. commit the access event and sign it; where that fails there is no plaintext
-    3. fetch leaf and envelope, check the leaf's place, open with every commitment
-    4. hand out exactly the stored bytes
+    1. find the entry by the record's id; fetch leaf, envelope and facets
+    2. verify it: the leaf is under a signed checkpoint, the facets are those it commits to. Only then is what they say
+       (when it happened, of which class) good enough to decide by
+    3. decide under the events ledger's lock whether a grant opens it, and commit and sign the access event, or the
+       denial's; where that fails there is no plaintext
+    4. open with every commitment
+    5. hand out exactly the stored bytes, or, under a masked grant, what masking lets through
 
-A crash after 2 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves
-first. Denials are events too.
+A crash after 3 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves
+first. Whoever holds the passphrase reads without a grant, marked break-glass, until a grant policy is adopted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
-from vault import events
+from vault import events, proving
 from vault.context import Vault
-from vault.core import canonical, leaf, packing
-from vault.core.errors import Missing, Modified, UsageError
+from vault.core import canonical, facets, leaf, masking, packing, receipt
+from vault.core.envelope import opening as opening_of
+from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, UsageError
+from vault.core.grant import Grant
 from vault.core.leaf import RecordLeaf
+from vault.core.proof import Proof
+from vault.core.standing import Standing
 from vault.core.tree import leaf_hash
 from vault.db import store
 from vault.db.engine import transact
+from vault.db.store import SealedRow
+from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
+from vault.linking import append
 from vault.opening import Opener
-from vault.sealing import id_tag
+from vault.sealing import from_columns, id_tag
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One record, opened. ``raw`` is exactly what the producer sent; ``access`` is the position of the access event."""
+    """One record, opened.
+
+    Attributes:
+        raw: exactly what the producer sent; empty where ``masked`` stands instead.
+        masked: the record as a masked grant shows it, None where the grant shows everything.
+        receipt: what the producer took home, with a path to the newest checkpoint; without the opening under a masked
+            grant, since with it a guess of the text can be tested.
+        grant: the grant's id, "" for whoever holds the passphrase.
+        access: position of the access event.
+        checkpoint_size: of the signed tree that the leaf was found under.
+    """
 
     raw: bytes = field(repr=False)
+    masked: dict[str, Any] | None = field(repr=False)
     seq: int
     leaf: RecordLeaf
     leaf_hash: bytes
+    receipt: bytes = field(repr=False)
+    grant: str
     access: int
+    checkpoint_size: int
 
 
-def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str) -> Reading:
-    """Open one record for a stated purpose.
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """An entry whose leaf is under a signed checkpoint and whose facets are the leaf's."""
+
+    leaf: RecordLeaf
+    data: bytes
+    proof: Proof
+    checkpoint_size: int
+    row: SealedRow
+    occurred_at: int
+    record_class: str
+
+
+def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str | None = None) -> Reading:
+    """Open one record.
+
+    Args:
+        purpose: why; under a grant it may be empty, since the grant has its own.
+        grant: id of the grant to use; None takes one that opens the record, a full one before a masked one.
 
     Raises:
         UsageError: no purpose, no text, or no such record in this ledger (the look-up is an event as well).
-        Modified, Missing: what is stored is not what the leaf promises. Nothing can be destroyed lawfully yet, so a
+        Missing: the same for whoever reads under a grant, and also where no grant of theirs reaches the record.
+        Denied: whoever reads has no grant for this ledger.
+        Modified, Missing, Forked: what is stored is not what was promised. Nothing can be destroyed lawfully yet, so a
             record that is not there is missing.
     """
-    if not purpose.strip():
+    if vault.actor.break_glass and not purpose.strip():
         raise UsageError("--purpose must say why the record is opened")
     if not _is_text(record_id + purpose):
         raise UsageError("record id and --purpose must be UTF-8 text")
     tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
     seq = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, [tag])).get(tag)
     facts: dict[str, object] = {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}
+    details = {"purpose": purpose} if purpose else None
     if seq is None:
-        events.record(vault, "record.not_found", facts, {"purpose": purpose})
-        raise UsageError(f"ledger {ledger.row.name} has no record with this id")
-    told = events.record(vault, "record.opened", {**facts, "seq": seq}, {"purpose": purpose})
-    found = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, [seq])))
-    if not found or found[0].leaf is None:
-        raise Missing("the entry of a known id is not there", str(ledger.id), seq)
-    data, row = packing.unpack(found[0].leaf), found[0].sealed
-    place = leaf.parse(data)
-    if not isinstance(place, RecordLeaf) or (place.ledger, place.seq) != (str(ledger.id), seq):
-        raise Modified("the leaf is not this record's", str(ledger.id), seq)
-    if row is None:
-        raise Missing("the record is not there and no erasure explains it", str(ledger.id), seq)
-    raw = Opener(vault.engine, vault.ring, ledger.id).open(place, row)
+        return _not_there(vault, ledger, facts, details)
+    try:
+        found = _verified(vault, ledger, seq)
+    except EvidenceError as error:  # whoever looked must be seen here too
+        facts |= {"seq": seq, "verdict": type(error).__name__.lower()}
+        events.record(vault, "record.unsound", facts, details)
+        raise
+
+    def decide(standing: Standing) -> Ruling[Grant | None]:
+        if vault.actor.break_glass and not standing.grants_required:
+            return Ruling([Event("record.opened", {**facts, "seq": seq}, details)], None)
+        held = held_grants(vault, standing, str(ledger.id), grant)
+        if not held:
+            return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
+        for one in held:
+            if one.scope.covers(str(ledger.id), found.occurred_at, found.record_class):
+                told = {**facts, "seq": seq, "grant": one.id, "fields": one.scope.fields}
+                return Ruling([Event("record.opened", told, details)], one)
+        return refuse(_unknown(), denial("record.open", "scope", {**facts, "seq": seq}))
+
+    told, used = events.rule(vault, decide)
+    opener = Opener(vault.engine, vault.ring, ledger.id)
+    raw = opener.open(found.leaf, found.row)
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
         raise Modified("the record at this id's place has another id", str(ledger.id), seq)
-    return Reading(raw, seq, place, leaf_hash(data), told.seq)
+    masked = None if used is None or used.scope.fields == "full" else masking.mask(msgspec.json.decode(raw))
+    opening = opening_of(opener.record_key(found.leaf, found.row)) if masked is None else None
+    return Reading(
+        raw if masked is None else b"",
+        masked,
+        seq,
+        found.leaf,
+        leaf_hash(found.data),
+        receipt.issue(found.data, opening, found.proof),
+        "" if used is None else used.id,
+        told.seq,
+        found.checkpoint_size,
+    )
+
+
+def held_grants(vault: Vault, standing: Standing, ledger: str, grant: str | None) -> list[Grant]:
+    """Return the grants of whoever acts that hold now and name a ledger, those that show most first."""
+    if "auditor" not in vault.actor.roles_by(standing):
+        return []
+    held = standing.grants_of(vault.actor.name, vault.clock())
+    return [one for one in held if ledger in one.scope.ledgers and grant in (None, one.id)]
+
+
+def no_grant(standing: Standing, vault: Vault) -> Denied:
+    """Return what is said to whoever has no grant: what is missing, and nothing of what is there."""
+    if vault.actor.break_glass:
+        return Denied("a grant policy is adopted here: log in as an auditor with a grant (--user)")
+    if "auditor" not in vault.actor.roles_by(standing):
+        return Denied("the role auditor is missing")
+    return Denied("no grant of yours that holds now names this ledger: ask for one, and have it approved")
+
+
+def denial(act: str, code: str, facts: dict[str, object]) -> Event:
+    """Return the event of a refused access."""
+    return Event("access.denied", {"act": act, "code": code, **facts})
+
+
+def _not_there(vault: Vault, ledger: Ledger, facts: dict[str, object], details: dict[str, Any] | None) -> Reading:
+    def decide(standing: Standing) -> Ruling[Reading]:
+        if vault.actor.break_glass and not standing.grants_required:
+            error = UsageError(f"ledger {ledger.row.name} has no record with this id")
+            return refuse(error, Event("record.not_found", facts, details))
+        if not held_grants(vault, standing, str(ledger.id), None):
+            return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
+        return refuse(_unknown(), Event("record.not_found", facts, details))
+
+    _, nothing = events.rule(vault, decide)
+    return nothing
+
+
+def _unknown() -> Missing:
+    return Missing("no record with this id lies within a grant of yours")
+
+
+def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
+    """Step 2."""
+    place = str(ledger.id)
+    rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, [seq])))
+    if not rows or rows[0].leaf is None:
+        raise Missing("the entry of a known id is not there", place, seq)
+    stored, row = packing.unpack(rows[0].leaf), rows[0].sealed
+    found = leaf.parse(stored)
+    if not isinstance(found, RecordLeaf) or (found.ledger, found.seq) != (place, seq):
+        raise Modified("the leaf is not this record's", place, seq)
+    if row is None:
+        raise Missing("the record is not there and no erasure explains it", place, seq)
+    if row.facets is None or None in row.facets[:4] or row.salt is None:
+        raise Modified("the facets are missing", place, seq)
+    columns = from_columns(row.facets)
+    if facets.digest(columns, row.salt) != canonical.unb64(found.facets, 32):
+        raise Modified("the facets are not those the leaf commits to", place, seq)
+    note, size = _checkpoint(vault, ledger, seq)
+    data, proof = proving.prove(vault, ledger.id, [seq], note)[seq]
+    if data != stored:
+        raise Modified("the leaf changed while it was read", place, seq)
+    return _Verified(found, data, proof, size, row, columns.occurred_at, columns.record_class)
+
+
+def _checkpoint(vault: Vault, ledger: Ledger, seq: int) -> tuple[str, int]:
+    """Return a checkpoint that covers an entry, and its size; one that a commit has still to sign is signed here."""
+    checkpoint, note = vault.checkpoints.read(ledger.id), vault.checkpoints.note(ledger.id)
+    if checkpoint is None or note is None:
+        raise Forked("the checkpoint outside the database is missing", str(ledger.id))
+    if checkpoint.size > seq:
+        return note, checkpoint.size
+    appended = append(vault.engine, vault.checkpoints, ledger.id, lambda _connection: ())
+    return appended.checkpoint, appended.after.size
 
 
 def _is_text(words: str) -> bool:

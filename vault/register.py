@@ -45,6 +45,7 @@ class Register:
     Attributes:
         line: where events wait for their group.
         keys: what seals details, by group and day.
+        person_key: makes people's ids; None until first needed.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Register:
     ) -> None:
         self.line: GroupCommit[Any] = GroupCommit(commit, most=_MOST)
         self.keys: dict[tuple[str, str], GroupKeys] = {}
+        self.person_key: bytes | None = None
         self._engine = engine
         self._checkpoints = checkpoints
         self._events = events
@@ -59,6 +61,11 @@ class Register:
         self._standing = Standing()
         self._frontier = Frontier()
         self._head: HeadRow | None = None
+
+    @property
+    def latest(self) -> Standing:
+        """The standing as of the last look: good enough to let in whoever will be looked at again before the commit."""
+        return self._standing
 
     def standing(self) -> Standing:
         """Return the standing as of now. One short query where nothing happened since the last look.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -78,12 +78,18 @@ Outcome = Item | Refused | Waiting
 
 
 class Sealer:
-    """Seals lines for one ledger. One per process; ``provide`` it with keys as they come."""
+    """Seals lines for one ledger and producer. One per process; ``provide`` it with keys as they come."""
 
     def __init__(self, ring: Ring, terms: Terms) -> None:
         self._ring = ring
         self._terms = terms
         self._keys: dict[str, tuple[GroupKeys, bytes]] = {}  # and the opened index key
+
+    def sibling(self, producer: str) -> Sealer:
+        """Return a sealer for another producer of the same ledger; keys provided to either serve both."""
+        twin = Sealer(self._ring, replace(self._terms, producer=producer))
+        twin._keys = self._keys
+        return twin
 
     def provide(self, keys: Iterable[GroupKeys]) -> None:
         """Use these keys from now on; the latest of a group wins."""

@@ -18,7 +18,7 @@ from tests.support.vault import CHEAP, Installation
 from vault import intake, ledgers, reading
 from vault.context import Vault
 from vault.core.errors import UnknownOutcome, VaultError
-from vault.intake import Result, Status
+from vault.settling import Result, Status
 from vault.keys.keyfile import KeyDirectory
 from vault.verdict import Depth, worst
 

@@ -17,7 +17,8 @@ from vault import intake, ledgers, lines
 from vault.core import canonical, receipt
 from vault.core.errors import RefusedInput
 from vault.core.parse import MAX_RECORD
-from vault.intake import Line, Result, Status
+from vault.intake import Line
+from vault.settling import Result, Status
 from vault.verdict import Depth, worst
 
 CARD = "4111 1111 1111 1111"

@@ -30,7 +30,8 @@ from vault.context import Vault
 from vault.core import packing
 from vault.db.pgcluster import USERS
 from vault.db.tables import ALL, SCHEMA
-from vault.intake import Line, Status
+from vault.intake import Line
+from vault.settling import Result, Status
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.slots import Argon2Cost
 from vault.verdict import Depth, LedgerReport
@@ -86,7 +87,7 @@ class Installation:
         """Run a command of the command line in this process."""
         return CliRunner().invoke(cli.main, list(arguments), env=environment or self.environment())
 
-    def ingest(self, ledger: str, lines: list[Line], producer: str = "psp-1") -> list[intake.Result]:
+    def ingest(self, ledger: str, lines: list[Line], producer: str = "psp-1") -> list[Result]:
         """Take lines in, in one process, and return their fates."""
         with self.opened() as vault:
             batches = intake.ingest(vault, ledgers.get(vault, ledger), lines, producer, processes=1)

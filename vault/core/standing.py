@@ -47,12 +47,14 @@ class Person:
 
     Attributes:
         generation: position of the event that gave the account its present state; a token of an older one is void.
+        added: position of the event that made it, which seals the name.
     """
 
     id: str
     roles: frozenset[str]
     verifier: str = field(repr=False)
     generation: int
+    added: int
     added_at: int
     disabled: bool = False
 
@@ -130,7 +132,7 @@ def _producer_revoked(standing: Standing, _actor: str, facts: Mapping[str, Any],
 
 def _user_added(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
     person = facts["person"]
-    standing.people[person] = Person(person, frozenset(facts["roles"]), facts["verifier"], seq, at)
+    standing.people[person] = Person(person, frozenset(facts["roles"]), facts["verifier"], seq, seq, at)
     standing.failures.pop(person, None)
 
 

@@ -1,0 +1,116 @@
+"""The door: who asks. A producer by its key, a person by a token; everybody else leaves an event and nothing more.
+
+    Authorization: Bearer rvk_...      a producer key
+    Authorization: Bearer eyJ...       a token: the vault's own, or an identity provider's
+
+The event of a failed attempt is committed before the answer leaves. Attempts of one address are limited, and what the
+limit refuses is counted but no event: an attacker must not be able to fill the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request
+
+from service.limits import address_key
+from service.problems import HttpProblem
+from service.runtime import Runtime, require_rate
+from vault import events, people, producers
+from vault.context import Actor
+from vault.core.errors import Denied
+from vault.core.standing import ProducerKey
+
+STRANGER = Actor("stranger", break_glass=False)
+_MAX_HEADER = 8300
+
+AnyRequest = Request[Any, Any, Any]
+
+
+async def producer(request: AnyRequest, runtime: Runtime) -> ProducerKey:
+    """Return the producer key of a request.
+
+    Raises:
+        HttpProblem: 401, and 429 for an address that tried too often.
+    """
+    presented = _bearer(request)
+    if presented is not None:
+        found = producers.authenticate(runtime.vault.register.latest, presented)
+        if isinstance(found, str):  # it may be newer than the last look
+            found = producers.authenticate(await runtime.verb(runtime.vault.register.standing), presented)
+        if not isinstance(found, str):
+            return found
+        raise await _refused(request, runtime, "producer", found)
+    raise await _refused(request, runtime, "producer", "missing")
+
+
+async def person(request: AnyRequest, runtime: Runtime) -> Actor:
+    """Return the person of a request. What they may be is decided again by whatever they ask for.
+
+    Raises:
+        HttpProblem: 401, and 429 for an address that tried too often.
+        Unavailable: the identity provider cannot be reached.
+    """
+    presented = _bearer(request)
+    if presented is None or presented.startswith("rvk_"):
+        raise await _refused(request, runtime, "person", "missing")
+    try:
+        if runtime.tokens.is_ours(presented):
+            claims = runtime.tokens.read(presented)
+            actor = Actor(claims.person, break_glass=False, generation=claims.generation)
+            account = (await runtime.verb(runtime.vault.register.standing)).people.get(claims.person)
+            if account is None or account.disabled or account.generation != claims.generation:
+                raise Denied("token of an account that changed")
+            return actor
+        if runtime.oidc is None:
+            raise Denied("token key unknown")
+        vouched = await runtime.oidc.verify(presented)
+    except Denied as error:
+        raise await _refused(request, runtime, "person", str(error).removeprefix("token ").replace(" ", "_")) from None
+    who = await runtime.verb(people.meet, runtime.vault, vouched.issuer, vouched.subject, vouched.name)
+    return Actor(who, break_glass=False, roles=vouched.roles)
+
+
+async def producer_or_person(request: AnyRequest, runtime: Runtime) -> ProducerKey | Actor:
+    """Return whoever of both asks."""
+    presented = _bearer(request)
+    if presented is not None and presented.startswith("rvk_"):
+        return await producer(request, runtime)
+    return await person(request, runtime)
+
+
+async def login(request: AnyRequest, runtime: Runtime, name: str, password: str) -> str:
+    """Return a token for a local account.
+
+    Raises:
+        HttpProblem: 401; 429 for an address that tried too often.
+    """
+    require_rate(runtime.stranger_rate, _address(request), "too many attempts to log in: wait")
+    try:
+        actor = await runtime.verb(runtime.accounts.login, runtime.vault, name, password)
+    except Denied as error:
+        runtime.metrics.denial("login")
+        raise HttpProblem("unauthenticated", str(error)) from None
+    runtime.stranger_rate.forget(_address(request))
+    assert actor.generation is not None
+    return runtime.tokens.issue(actor.name, actor.generation, runtime.settings.service.token_seconds)
+
+
+async def _refused(request: AnyRequest, runtime: Runtime, kind: str, code: str) -> HttpProblem:
+    require_rate(runtime.stranger_rate, _address(request), "too many attempts: wait")
+    facts = {"kind": kind, "code": code}
+    runtime.metrics.denial(code)
+    await runtime.verb(events.record, runtime.vault.acting(STRANGER), "auth.failed", facts)
+    words = "a producer key is needed" if kind == "producer" else "a person's access token is needed"
+    return HttpProblem("unauthenticated", words, code=code)
+
+
+def _bearer(request: AnyRequest) -> str | None:
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    usable = scheme.lower() == "bearer" and token.isascii() and 0 < len(token) <= _MAX_HEADER
+    return token.strip() if usable else None
+
+
+def _address(request: AnyRequest) -> str:
+    return address_key(request.client.host if request.client else "")

@@ -1,0 +1,119 @@
+"""The frame around every request: its id, its time, its log line, its figures, and a limit on how long it may dawdle.
+
+Outermost, in plain ASGI, because it also has to hold for what the application behind it never gets to see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from service import problems
+from service.metrics import Metrics
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+_GIVEN: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ALWAYS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_log = structlog.get_logger()
+
+
+class Frame:
+    """ASGI middleware.
+
+    Args:
+        body_seconds: how long a part of a body may take to arrive.
+    """
+
+    def __init__(self, app: App, metrics: Metrics, body_seconds: float) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._seconds = body_seconds
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id, ambiguous = _headers(scope["headers"])
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        status = 0
+
+        async def framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
+            await send(message)
+
+        async def received() -> Message:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    message = await receive()
+            except TimeoutError:
+                raise problems.HttpProblem("timeout", "the rest of the body did not arrive in time") from None
+            return message
+
+        try:
+            if ambiguous:
+                found = problems.problem("malformed-request", "the request says its length in two ways")
+                await answer(framed, found, request_id)
+            else:
+                await self._app(scope, received, framed)
+        except Exception as error:  # nothing of it may reach the server's own log, which quotes
+            _log.error("request failed", request_id=request_id, error=error)
+            if not status:
+                await answer(framed, problems.problem("internal", "an unforeseen fault"), request_id)
+        finally:
+            seconds = time.perf_counter() - started
+            route = scope.get("path_template") or "other"
+            self._metrics.request(route, scope["method"], status or 499, seconds)
+            quiet = scope["method"] == "POST" and status in (200, 201) and route.startswith("/v1/ledgers")
+            note = _log.debug if quiet else _log.info
+            note(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                route=route,
+                status=status or 499,
+                ms=round(seconds * 1000, 2),
+            )
+
+
+async def answer(send: Send, found: problems.Problem, request_id: str) -> None:
+    """Send a problem in plain ASGI."""
+    body = problems.encode(found, request_id)
+    headers = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": found.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers(headers: list[tuple[bytes, bytes]]) -> tuple[str, bool]:
+    """Return the request's id, and whether its length is told twice: two readers could see two requests."""
+    request_id = ""
+    lengths = 0
+    for name, value in headers:
+        if name == b"x-request-id":
+            if _GIVEN.fullmatch(value):
+                request_id = value.decode()
+        elif name in (b"content-length", b"transfer-encoding"):
+            lengths += 1
+    return request_id or secrets.token_hex(8), lengths > 1

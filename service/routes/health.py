@@ -1,0 +1,106 @@
+"""Whether the service lives, whether it is ready, and its figures.
+
+Liveness asks nothing but the process: a key provider or database that is down must not have a healthy worker killed.
+Readiness asks everything a record or a reading needs.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from contextlib import suppress
+
+import msgspec
+from litestar import get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.response import Response
+
+from service import schema
+from service.door import AnyRequest
+from service.problems import HttpProblem
+from service.routes import common
+from service.runtime import Runtime
+from vault.core.errors import EvidenceError, VaultError
+from vault.db import store
+from vault.db.engine import transact
+
+_DOWN = ResponseSpec(schema.Health, description="Something is out of reach.", generate_examples=False)
+_UP = ResponseSpec(schema.Health, generate_examples=False)
+
+
+@get("/healthz", responses={200: _UP}, summary="Is the process alive", tags=["operations"])
+async def healthz() -> Response[bytes]:
+    """Answer as long as the worker answers at all."""
+    return common.answered(schema.Health("ok"))
+
+
+@get("/readyz", responses={200: _UP, 503: _DOWN}, summary="Can it do its work", tags=["operations"])
+async def readyz(request: AnyRequest) -> Response[bytes]:
+    """Say whether database, keys, evidence and identity provider are there."""
+    runtime = common.runtime_of(request)
+    database, keys, evidence = await runtime.verb(look, runtime)
+    identity = None
+    if runtime.oidc is not None:
+        identity = False
+        with suppress(VaultError):
+            await runtime.oidc.ready()
+            identity = True
+    up = database and keys and evidence and not runtime.stopping
+    # People cannot come in without their provider, but payment services go on: it is told, and does not count.
+    health = schema.Health("ok" if up else "down", database, keys, evidence, identity)
+    return common.answered(health, 200 if up else 503)
+
+
+def look(runtime: Runtime) -> tuple[bool, bool, bool]:
+    """Say whether database, keys and evidence are there, and note it for the figures."""
+    vault = runtime.vault
+    database = keys = evidence = False
+    with suppress(VaultError):
+        transact(vault.engine, store.ledgers, tries=1)
+        database = True
+    with suppress(VaultError):
+        runtime.check_keys()
+        keys = True
+    try:
+        if database:
+            vault.register.standing()
+            evidence = True
+    except EvidenceError:
+        pass
+    except VaultError:
+        database = False
+    runtime.metrics.database(database)
+    runtime.metrics.key_provider(keys)
+    return database, keys, evidence
+
+
+@get(
+    "/metrics",
+    responses={200: ResponseSpec(str, media_type="text/plain", generate_examples=False)} | common.told(403),
+    summary="Figures for Prometheus",
+    tags=["operations"],
+)
+async def metrics(request: AnyRequest) -> Response[bytes]:
+    """Return the figures of all workers, to this machine or to whoever has the metrics token."""
+    runtime = common.runtime_of(request)
+    wanted = runtime.settings.service.metrics_token
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not (_is_here(request) or (wanted and hmac.compare_digest(given.encode(), wanted.encode()))):
+        raise HttpProblem("denied", "figures are for this machine, or for whoever has the metrics token")
+    await runtime.verb(look, runtime)
+    runtime.metrics.queue(runtime.waiting())
+    body, media_type = runtime.metrics.render()
+    return common.raw(body, 200, media_type)
+
+
+@get("/openapi.json", include_in_schema=False)
+async def reference(request: AnyRequest) -> Response[bytes]:
+    """Return the API reference, OpenAPI 3.1."""
+    return common.raw(msgspec.json.encode(request.app.openapi_schema.to_schema()), 200)
+
+
+def _is_here(request: AnyRequest) -> bool:
+    try:
+        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

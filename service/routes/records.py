@@ -1,0 +1,225 @@
+"""Records, one by one: appended by producers, found and opened by auditors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from litestar import get, post
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+from litestar.response import Response
+
+from service import door, problems, schema
+from service.door import AnyRequest
+from service.routes import common
+from service.runtime import require_ledger, require_rate
+from vault import reading, search
+from vault.core import canonical
+from vault.core.parse import MAX_RECORD
+from vault.core.receipt import Receipt
+from vault.core.standing import ProducerKey
+from vault.recordline import Answer
+from vault.settling import Status
+
+_RECEIPT = ResponseSpec(Receipt, description="The record is in the vault, durable and signed.", generate_examples=False)
+_AGAIN = ResponseSpec(Receipt, description="The same record was there already: its receipt.", generate_examples=False)
+
+
+@post(
+    "/v1/ledgers/{ledger:str}/records",
+    operation_class=common.body(common.JSON, "One `reasoning-log/1`; exactly these bytes are sealed."),
+    responses={201: _RECEIPT, 200: _AGAIN} | common.told(401, 403, 409, 410, 413, 415, 422, 429, 503),
+    summary="Append one record",
+    tags=["producers"],
+)
+async def append(request: AnyRequest, ledger: str) -> Response[bytes]:
+    """Seal one record and answer with its receipt. Sending it again is safe: the same id with the same bytes gets the
+    same receipt, and other bytes under a known id are a conflict."""
+    runtime = common.runtime_of(request)
+    key = await door.producer(request, runtime)
+    common.require_media_type(request, common.JSON)
+    common.encoding_of(request, ("identity",))
+    require_rate(runtime.producer_rate, key.producer, "this producer sends too fast")
+    found = require_ledger(await runtime.ledger(ledger), key)
+    answer = await runtime.append(found, key, await body_of(request))
+    _count(runtime.metrics, answer)
+    if answer.receipt is None:
+        problem = problems.of_result(answer.result)
+        return common.raw(
+            problems.encode(problem, request.scope["state"]["request_id"]), problem.status, problems.MEDIA_TYPE
+        )
+    return common.raw(answer.receipt, 201 if answer.result.status is Status.ACCEPTED else 200)
+
+
+async def body_of(request: AnyRequest) -> bytes:
+    """Return a body that is no longer than a record may be.
+
+    Raises:
+        HttpProblem: 413.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_RECORD:
+            raise problems.HttpProblem("too-large", "a record has 1 MiB at the most", code="too_large")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _count(metrics: Any, answer: Answer) -> None:
+    result = answer.result
+    match result.status:
+        case Status.ACCEPTED | Status.DUPLICATE:
+            metrics.record(result.status.value)
+        case Status.CONFLICTING:
+            metrics.record("conflict")
+        case Status.REFUSED:
+            metrics.refused(result.code)
+
+
+@get(
+    "/v1/ledgers/{ledger:str}/records",
+    responses={200: ResponseSpec(schema.SearchPage, generate_examples=False)}
+    | common.told(400, 401, 403, 422, 429, 503),
+    summary="Search",
+    tags=["auditors"],
+)
+async def find(
+    request: AnyRequest,
+    ledger: str,
+    start: Annotated[schema.Instant | None, Parameter(description="occurred_at from here")] = None,
+    end: Annotated[schema.Instant | None, Parameter(description="and before this")] = None,
+    record: Annotated[str | None, Parameter(max_length=128, description="record id")] = None,
+    conversation: Annotated[str | None, Parameter(max_length=128)] = None,
+    transaction: Annotated[str | None, Parameter(max_length=128)] = None,
+    customer: Annotated[str | None, Parameter(max_length=128)] = None,
+    api: Annotated[str | None, Parameter(max_length=64)] = None,
+    outcome: Annotated[str | None, Parameter(max_length=64)] = None,
+    model: Annotated[str | None, Parameter(max_length=256)] = None,
+    flag: Annotated[list[str] | None, Parameter(max_items=16, description="repeat it; all must be set")] = None,
+    grant: Annotated[str | None, Parameter(max_length=64, description="id of the grant to search under")] = None,
+    cursor: Annotated[str | None, Parameter(max_length=64)] = None,
+    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+) -> Response[bytes]:
+    """Find entries within a grant. Conversation, transaction and customer are found by blind indexes. Answers hold
+    leaves and facets, never content; the search is an event before its answer leaves."""
+    runtime = common.runtime_of(request)
+    actor = await door.person(request, runtime)
+    wanted = search.Wanted(
+        start=common.microseconds(start),
+        end=common.microseconds(end),
+        record=record,
+        conversation=conversation,
+        transaction=transaction,
+        customer=customer,
+        api=api,
+        outcome=outcome,
+        model=model,
+        flags=tuple(flag or ()),
+        cursor=cursor,
+        limit=limit,
+    )
+    found = await runtime.verb(search.search, runtime.vault.acting(actor), await runtime.ledger(ledger), wanted, grant)
+    runtime.metrics.search()
+    page = schema.SearchPage([_found(one) for one in found.rows], found.cursor, found.access)
+    return common.answered(page)
+
+
+def _found(row: search.Found) -> schema.FoundView:
+    facets = row.facets
+    return schema.FoundView(
+        seq=row.seq,
+        leaf_hash=canonical.b64(row.leaf_hash),
+        leaf=msgspec.json.decode(row.leaf),
+        record_id=facets.record_id,
+        occurred_at=common.instant(facets.occurred_at) or "",
+        record_class=facets.record_class,
+        jurisdictions=facets.jurisdictions.split(","),
+        api=row.api,
+        outcome=row.outcome,
+        money_moved=facets.money_moved,
+        below_threshold=facets.below_threshold,
+        score=facets.score,
+        model=facets.model,
+        flags=list(row.flags),
+    )
+
+
+@get(
+    ["/v1/ledgers/{ledger:str}/records/{record_id:path}", "/v1/ledgers/{ledger:str}/records/batch"],
+    responses={200: ResponseSpec(schema.RecordView, generate_examples=False)}
+    | common.told(400, 401, 403, 404, 422, 429, 503),
+    summary="Open one record",
+    tags=["auditors"],
+)
+async def show(
+    request: AnyRequest,
+    ledger: str,
+    grant: Annotated[str | None, Parameter(max_length=64, description="id of the grant to open it under")] = None,
+    purpose: Annotated[str, Parameter(max_length=500, description="beside the grant's own")] = "",
+) -> Response[bytes]:
+    """Open one record under a grant. The access event is committed before anything is decrypted."""
+    runtime = common.runtime_of(request)
+    actor = await door.person(request, runtime)
+    vault = runtime.vault.acting(actor)
+    subject = await runtime.ledger(ledger)
+    if subject is None:
+        await runtime.verb(search.deny, vault, "record.open")
+        raise AssertionError("unreachable")
+    read = await runtime.verb(reading.read, vault, subject, _record_id(request), purpose, grant)
+    runtime.metrics.read()
+    view = schema.RecordView(
+        ledger=str(subject.id),
+        seq=read.seq,
+        leaf_hash=canonical.b64(read.leaf_hash),
+        masked=read.masked is not None,
+        grant=read.grant,
+        access_event=read.access,
+        verification=schema.Verification(read.checkpoint_size, True, True, True),
+        receipt=common.document_of(read.receipt),
+        record=common.document_of(read.raw if read.masked is None else msgspec.json.encode(read.masked)),
+    )
+    return common.answered(view)
+
+
+def _record_id(request: AnyRequest) -> str:
+    """Return the id as it was sent: it may hold slashes, and dots that nobody may tidy up.
+
+    Raises:
+        HttpProblem: 422, not UTF-8.
+    """
+    raw: bytes = request.scope["raw_path"]
+    try:
+        return unquote_to_bytes(raw.partition(b"?")[0].split(b"/records/", 1)[1]).decode()
+    except UnicodeDecodeError:
+        raise problems.HttpProblem("invalid", "a record id is UTF-8 text") from None
+
+
+@get(
+    "/v1/ledgers/{ledger:str}",
+    responses={200: ResponseSpec(schema.LedgerView, generate_examples=False)} | common.told(401, 403, 429, 503),
+    summary="What receipts of a ledger are checked with",
+    tags=["producers"],
+)
+async def ledger_view(request: AnyRequest, ledger: str) -> Response[bytes]:
+    """Tell a ledger's origin and verifier key. Pin the key: whoever answers here could answer with another one."""
+    runtime = common.runtime_of(request)
+    who = await door.producer_or_person(request, runtime)
+    found = await runtime.ledger(ledger)
+    if isinstance(who, ProducerKey):
+        found = require_ledger(found, who)
+    elif found is None:
+        await runtime.verb(search.deny, runtime.vault.acting(who), "ledger.look")
+    assert found is not None
+    checkpoints = runtime.vault.checkpoints
+    view = schema.LedgerView(
+        str(found.id),
+        found.row.name,
+        checkpoints.origin(found.id),
+        str(checkpoints.verifier(found.id)),
+        list(found.genesis.jurisdictions),
+    )
+    return common.answered(view)

@@ -1,0 +1,104 @@
+"""Serving: one supervisor, some workers that share a port, and the way secrets take from one to the other.
+
+    1. the supervisor reads settings and passphrase, and opens the vault once, so that what is wrong is said in one line
+    2. it forks the workers; the passphrase goes along in memory, never in an argument or the environment
+    3. each worker opens the vault for itself and answers; a worker that dies is replaced
+    4. on SIGTERM no new connection is taken, requests under way are finished, then the vault is closed
+
+A worker whose supervisor is gone ends itself: an orphan would keep the port, and the vault open, for ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from service import logs, metrics
+from service.app import build
+from service.settings import Settings
+from service.wiring import open_vault
+from vault.core.errors import UsageError
+
+_PR_SET_PDEATHSIG: Final = 1
+_HEAD_BYTES: Final = 65_536
+_log = structlog.get_logger()
+
+
+def serve(home: Path, passphrase: bytes, settings: Settings, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until told to stop.
+
+    Args:
+        ready: called in the supervisor before the workers start.
+
+    Raises:
+        VaultError: the vault cannot be opened, or the port cannot be had; nothing was served.
+    """
+    # Here, since only this needs them: the server's modules take a while to load.
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.errors import ConfigurationError
+    from granian.http import HTTP1Settings
+
+    service = settings.service
+    host, port = service.address
+    logs.configure(service.log_level, sys.stderr.buffer)
+    with open_vault(home, passphrase):
+        pass
+    counters = home / "metrics"
+    shutil.rmtree(counters, ignore_errors=True)
+    metrics.share(counters)
+    multiprocessing.set_start_method("fork", force=True)
+    supervisor = os.getpid()
+
+    def load() -> Any:
+        _end_with(supervisor)
+        logs.configure(service.log_level, sys.stderr.buffer)
+        logs.quiet_crashes()
+        sys.setswitchinterval(0.001)  # a thread that computes must not hold the loop up for five milliseconds
+        return build(home, passphrase, settings)
+
+    tls: dict[str, Any] = {}
+    if service.tls_cert:
+        tls = {"ssl_cert": Path(service.tls_cert), "ssl_key": Path(service.tls_key)}
+    try:
+        server = Granian(
+            "reasonvault",
+            address=host,
+            port=port,
+            interface=Interfaces.ASGI,
+            workers=service.processes,
+            loop=Loops.uvloop,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(service.body_seconds * 1000), max_buffer_size=_HEAD_BYTES
+            ),
+            websockets=False,
+            backlog=1024,
+            log_dictconfig=logs.GRANIAN,
+            respawn_failed_workers=True,
+            respawn_interval=0.5,
+            workers_kill_timeout=service.stop_seconds,
+            **tls,
+        )
+        ready()
+        server.serve(target_loader=load, wrap_loader=False)
+    except (ConfigurationError, OSError) as error:
+        raise UsageError(f"cannot listen on {service.listen}: {error}") from None
+    finally:
+        shutil.rmtree(counters, ignore_errors=True)
+
+
+def _end_with(supervisor: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:  # it ended before that took hold
+        os._exit(1)
