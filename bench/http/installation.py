@@ -14,7 +14,7 @@ from bench.contender import Failed
 
 _ROOT = Path(__file__).parents[2]
 _PHRASE = "a benchmark has no secrets"
-_LEDGER = "bench"
+LEDGER = "bench"
 SERVE = ("-m", "cli", "serve")
 LIMITS = "[service]\nrecords_per_second = 1e6\nburst = 1e6\nlogins_per_minute = 6000\n"
 """Rate limits are for producers who send too much, which is what a benchmark does."""
@@ -31,19 +31,19 @@ class Installation:
     @property
     def records_path(self) -> str:
         """Where records go, and where they are read."""
-        return f"/v1/ledgers/{_LEDGER}/records"
+        return f"/v1/ledgers/{LEDGER}/records"
 
     def headers(self, **more: str) -> dict[str, str]:
         """Return the producer's headers."""
         return {"Authorization": f"Bearer {self.key}", **more}
 
-    def command(self, *arguments: str) -> dict[str, Any]:
-        """Run one command with ``--json`` and return its document.
+    def command(self, *arguments: str, **more: str) -> dict[str, Any]:
+        """Run one command with ``--json``, ``more`` in its environment, and return its document.
 
         Raises:
             Failed: it ended with another exit code than 0.
         """
-        return run(self.environment, *arguments)
+        return run(self.environment | more, *arguments)
 
 
 def make(home: Path, dsn: str) -> Installation:
@@ -64,9 +64,9 @@ def make(home: Path, dsn: str) -> Installation:
     }
     run(environment, "init")
     (home / "service.toml").write_text(LIMITS)
-    run(environment, "ledger", "create", _LEDGER, "--jurisdiction", "CN", "--jurisdiction", "SG")
-    added = run(environment, "producer", "add", "bench", "--ledger", _LEDGER)
-    return Installation(home, environment, str(added["secret" if "secret" in added else "key"]))
+    run(environment, "ledger", "create", LEDGER, "--jurisdiction", "CN", "--jurisdiction", "SG")
+    added = run(environment, "producer", "add", "bench", "--ledger", LEDGER)
+    return Installation(home, environment, str(added["key"]))
 
 
 def run(environment: dict[str, str], *arguments: str) -> dict[str, Any]:

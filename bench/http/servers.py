@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contender import Failed
+from bench.http import family
 
 Starting = AbstractContextManager["Running"]
 
@@ -48,9 +51,11 @@ def started(command: Sequence[str], environment: Mapping[str, str], log: Path, w
         if process.wait(_STOP_SECONDS) != 0:
             raise Failed(f"{' '.join(command)} ended with exit code {process.returncode}{_last_words(log)}")
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        # All of them: workers outlive a supervisor that is killed, and would keep the port.
+        for pid in family.members(process.pid) if process.poll() is None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
