@@ -77,7 +77,7 @@ class KeySource:
             Unavailable: there are no keys that could be used, and why.
         """
         if self._age() >= MAX_AGE:
-            await self._refresh(wait=True)
+            await self._refresh(wait=self._trouble is None)  # a probe is answered in an outage, not kept waiting
         if self._too_old() or not self._keys:
             raise Unavailable(self._trouble or "the identity provider publishes no key for the allowed algorithms")
 
