@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,8 +37,17 @@ _ROOT = Path(__file__).parents[2]
 _TABLE = _ROOT / "docs" / "benchmarks-service.md"
 _MOST = {1: 3_000, 16: 10_000, 64: 20_000, 256: 20_000}
 """Requests a turn at the most, by connections; ``--seconds`` ends a turn, too."""
+_WARM = 2_000
 _SOAK_CONNECTIONS = 16
 _RECEIPT = ['"receipt":"reasonvault-receipt/1"', "c2sp.org/tlog-proof@v1"]
+
+Way = tuple[str, int, bool]
+"""Its name, how many streams at once, and whether short answers are enough."""
+_WAYS: Sequence[Way] = (
+    ("1 stream, minimal", 1, True),
+    ("4 streams, minimal", 4, True),
+    ("1 stream, receipts", 1, False),
+)
 
 A = TypeVar("A")
 
@@ -55,21 +65,24 @@ class Run:
     def __post_init__(self) -> None:
         self.bodies = bodies.write(self.folder / "bodies.jsonl", self.pool.records)
 
-    def whole(self) -> Results:
-        """Measure everything that was asked for."""
-        wanted = self.wanted
-        found = Results(
+    def empty(self) -> Results:
+        """Return results without figures."""
+        return Results(
             day=datetime.now(UTC).date(),
             machine=machine.facts(),
             settings=self.at.settings(),
             records=f"{self.pool.words}, each sent under a fresh id",
             mean_bytes=self.pool.mean_bytes,
-            rounds=wanted.rounds,
-            workers=wanted.workers,
+            rounds=self.wanted.rounds,
+            workers=self.wanted.workers,
             ours=Singles("reasonvault serve"),
             rival=Singles("plain handler"),
             not_read="not asked for",
         )
+
+    def whole(self) -> Results:
+        """Measure everything that was asked for."""
+        wanted, found = self.wanted, self.empty()
         with ExitStack() as stack:
             vault = installation.make(self.folder / "home", stack.enter_context(self.at.database("service")))
             plain_dsn = stack.enter_context(self.at.database("plain"))
@@ -114,7 +127,7 @@ class Run:
                         headers=headers | {"Content-Type": "application/json"},
                         bodies=self.bodies,
                         first=self.used(line.name),
-                        most=_MOST[connections] if number else 2_000,
+                        most=_MOST[connections] if number else _WARM,
                         seconds=self.wanted.seconds,
                         connections=connections,
                         marks=marks,
@@ -147,29 +160,31 @@ class Run:
 
     def batches(self, found: Results, vault: Installation, ours: Running) -> None:
         """Measure the batch route beside the library, round by round."""
-        count = self.wanted.count
-        file = records.spool(self.folder / "library.jsonl", self.pool.records, count)
-        ways = [("1 stream, minimal", 1, True), ("4 streams, minimal", 4, True), ("1 stream, receipts", 1, False)]
-        found.batches = [Batches(name) for name, _, _ in ways]
+        file = records.spool(self.folder / "library.jsonl", self.pool.records, self.wanted.count)
         for number in range(1, self.wanted.rounds + 1):
             say(f"batches, round {number} of {self.wanted.rounds}")
             found.library.append(self.library(file))
-            for line, (name, streams, minimal) in zip(found.batches, ways, strict=True):
-                first = self.used(found.ours.name)
-                task = Streams(
-                    port=ours.port,
-                    path=f"{vault.records_path}/batch",
-                    headers=vault.headers(**({"Prefer": "return=minimal"} if minimal else {})),
-                    bodies=self.bodies,
-                    first=first,
-                    most=count,
-                    streams=streams,
-                )
-                streamed = ask("bench.http.stream", task, Streamed)
-                self.numbers[found.ours.name] = first + count
-                require(name, streamed.records, streamed.wrong, streamed.first_wrong)
-                say(f"  {name:<36} {streamed.rate:>9,.0f}/s")
-                line.readings.append(streamed)
+            self.streams(found, vault, ours, _WAYS)
+
+    def streams(self, found: Results, vault: Installation, ours: Running, ways: Sequence[Way]) -> None:
+        """Measure the batch route once in each of some ways."""
+        found.batches = found.batches or [Batches(name) for name, _, _ in ways]
+        for line, (name, streams, minimal) in zip(found.batches, ways, strict=True):
+            first = self.used(found.ours.name)
+            task = Streams(
+                port=ours.port,
+                path=f"{vault.records_path}/batch",
+                headers=vault.headers(**({"Prefer": "return=minimal"} if minimal else {})),
+                bodies=self.bodies,
+                first=first,
+                most=self.wanted.count,
+                streams=streams,
+            )
+            streamed = ask("bench.http.stream", task, Streamed)
+            self.numbers[found.ours.name] = first + self.wanted.count
+            require(name, streamed.records, streamed.wrong, streamed.first_wrong)
+            say(f"  {name:<36} {streamed.rate:>9,.0f}/s")
+            line.readings.append(streamed)
 
     def library(self, file: Path) -> float:
         """Return records a second by the library path, in a vault of its own."""
