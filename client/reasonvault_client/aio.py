@@ -23,7 +23,16 @@ from reasonvault_client.counters import Counters
 from reasonvault_client.encoding import Body
 from reasonvault_client.errors import BadReceipt, ClientError, Misconfigured, Unavailable
 from reasonvault_client.receipts import Receipt
-from reasonvault_client.transport import JSON, MAX_ANSWER, headers_for, pause_or_raise, refusal, timeouts, unreachable
+from reasonvault_client.transport import (
+    JSON,
+    MAX_ANSWER,
+    headers_for,
+    pause_or_raise,
+    refusal,
+    timeouts,
+    unreachable,
+    verify,
+)
 
 
 class AsyncClient:
@@ -125,9 +134,7 @@ class AsyncClient:
             if self._http is not None and self._http[0] != here[0]:
                 process.keep_for_ever(self._http)
             settings = self._core.settings
-            made = httpx.AsyncClient(
-                headers=headers_for(settings), timeout=timeouts(settings), verify=settings.tls or True
-            )
+            made = httpx.AsyncClient(headers=headers_for(settings), timeout=timeouts(settings), verify=verify(settings))
             self._http = (*here, made)
         return self._http[2]
 

@@ -92,7 +92,7 @@ class Unavailable(ClientError):
         self, what: str, *, retry_after: float | None = None, unknown: bool = False, status: int | None = None
     ) -> None:
         told = "; the record may have arrived" if unknown else ""
-        super().__init__(f"{what}{told}; log the same record again later")
+        super().__init__(f"{what}{told}; try again later, the same record is safe to send twice")
         self.what, self.retry_after, self.unknown, self.status = what, retry_after, unknown, status
 
     def __reduce__(self) -> tuple[object, ...]:

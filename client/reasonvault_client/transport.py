@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,7 @@ class Transport:
                 self._made = httpx.Client(
                     headers=headers_for(settings),
                     timeout=timeouts(settings, self._longest),
-                    verify=settings.tls or True,
+                    verify=verify(settings),
                 )
             return self._made
 
@@ -110,6 +111,11 @@ class Transport:
 def headers_for(settings: Settings) -> dict[str, str]:
     """Return the headers of every request."""
     return {"Authorization": f"Bearer {settings.key}", "User-Agent": "reasonvault-client/0.1.0"}
+
+
+def verify(settings: Settings) -> ssl.SSLContext | bool:
+    """Return how httpx checks certificates. For http:// there are none, and reading the system's takes its time."""
+    return settings.tls or settings.url.startswith("https:")
 
 
 def timeouts(settings: Settings, longest: float | None = None) -> httpx.Timeout:

@@ -139,6 +139,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request and its answer."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     vault: FakeVault
     request_made: Request
 
@@ -273,13 +274,13 @@ def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 def unavailable(retry_after: str | None = None) -> Step:
     """Answer 503."""
-    headers = {} if retry_after is None else {"Retry_After": retry_after}
+    headers = None if retry_after is None else {"Retry_After": retry_after}
     return lambda exchange: exchange.complain("unavailable", 503, headers)
 
 
 def refuse(kind: str, status: int, **more: str) -> Step:
     """Answer with a problem about the request."""
-    return lambda exchange: exchange.complain(kind, status, **more)
+    return lambda exchange: exchange.complain(kind, status, None, **more)
 
 
 def drop_before(exchange: Exchange) -> None:
