@@ -8,6 +8,7 @@ Number 0 means none. A new dictionary gets the next number; old ones stay for ev
 from __future__ import annotations
 
 import hashlib
+import threading
 from base64 import b64decode
 from functools import cache
 from importlib import resources
@@ -57,18 +58,35 @@ def _read(name: str) -> bytes:
     return b64decode(resources.files("vault.core").joinpath(name).read_text("ascii"))
 
 
-@cache
 def compressor(number: int, level: int) -> zstandard.ZstdCompressor:
-    """Return a compressor, made once a process; not for use by two threads at a time."""
-    return zstandard.ZstdCompressor(level=level, dict_data=_dictionary(number, level), write_dict_id=False)
+    """Return this thread's compressor, made once: two threads at one compressor crash, or seal what never opens."""
+    made = _own.compressors.get((number, level))
+    if made is None:
+        made = zstandard.ZstdCompressor(level=level, dict_data=_dictionary(number, level), write_dict_id=False)
+        _own.compressors[number, level] = made
+    return made
 
 
-@cache
 def decompressor(number: int) -> zstandard.ZstdDecompressor:
-    """Return a decompressor, made once a process; not for use by two threads at a time."""
-    return zstandard.ZstdDecompressor(dict_data=_dictionary(number, None))
+    """Return this thread's decompressor, made once."""
+    made = _own.decompressors.get(number)
+    if made is None:
+        made = _own.decompressors[number] = zstandard.ZstdDecompressor(dict_data=_dictionary(number, None))
+    return made
 
 
+class _PerThread(threading.local):
+    """What a thread has made for itself."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[tuple[int, int], zstandard.ZstdCompressor] = {}
+        self.decompressors: dict[int, zstandard.ZstdDecompressor] = {}
+
+
+_own = _PerThread()
+
+
+@cache  # digested for its level once, and only read from then on: threads may share it
 def _dictionary(number: int, level: int | None) -> zstandard.ZstdCompressionDict | None:
     if number == 0:
         return None

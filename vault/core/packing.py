@@ -12,6 +12,7 @@ New forms take new first bytes; these two stay readable for ever.
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 
 import zstandard
@@ -26,7 +27,7 @@ _LAST, _RLE = 0b001, 0b010  # RFC 8878 3.1.1.2: bit 0 marks the last block; bits
 
 def pack(leaf: bytes) -> bytes:
     """Return the bytes to store for a leaf."""
-    return _PACKED + _compressor().compress(leaf)
+    return _PACKED + _own.compressor.compress(leaf)
 
 
 def unpack(stored: bytes) -> bytes:
@@ -44,22 +45,33 @@ def unpack(stored: bytes) -> bytes:
     if stored[:2] != _PACKED + _PLAIN or not block & _LAST or len(stored) != 6 + size:
         raise Modified("stored leaf is of no known form")
     try:
-        return _decompressor().decompress(stored[1:], max_output_size=canonical.MAX_LEAF)
+        return _own.decompressor.decompress(stored[1:], max_output_size=canonical.MAX_LEAF)
     except zstandard.ZstdError:
         raise Modified("stored leaf does not decompress") from None
 
 
-@cache
-def _compressor() -> zstandard.ZstdCompressor:
-    trained = zstandard.ZstdCompressionDict(dictionary.leaf_content(1))
-    trained.precompute_compress(level=1)
-    parameters = zstandard.ZstdCompressionParameters.from_level(
+class _PerThread(threading.local):
+    """What a thread has made for itself: two threads at one compressor crash, or store what never opens."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(compression_params=_parameters(), dict_data=_trained(1))
+        self.decompressor = zstandard.ZstdDecompressor(
+            dict_data=_trained(None), format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        )
+
+
+def _parameters() -> zstandard.ZstdCompressionParameters:
+    return zstandard.ZstdCompressionParameters.from_level(
         1, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_dict_id=False, write_content_size=False
     )
-    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=trained)
 
 
-@cache
-def _decompressor() -> zstandard.ZstdDecompressor:
-    trained = zstandard.ZstdCompressionDict(dictionary.leaf_content(1))
-    return zstandard.ZstdDecompressor(dict_data=trained, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+@cache  # digested for its level once, and only read from then on: threads may share it
+def _trained(level: int | None) -> zstandard.ZstdCompressionDict:
+    made = zstandard.ZstdCompressionDict(dictionary.leaf_content(1))
+    if level is not None:
+        made.precompute_compress(level=level)
+    return made
+
+
+_own = _PerThread()
