@@ -67,14 +67,14 @@ class Database:
         """Return the application's connection string."""
         return self._url or self._running().dsn("app")
 
-    def engine(self, connections: int = 5) -> Engine:
+    def engine(self, connections: int = 5, *, ping: bool = True) -> Engine:
         """Return an engine in the application's role, its schema checked, that keeps so many connections.
 
         Raises:
             UsageError: the schema is older or newer than this version needs.
             Unavailable: the database does not answer.
         """
-        engine = connect(self.app_dsn(), pool_size=connections)
+        engine = connect(self.app_dsn(), pool_size=connections, ping=ping)
         try:
             with translated(), engine.connect() as connection:
                 migrate.require_current(connection)
@@ -160,7 +160,7 @@ def open_for_service(home: Path, passphrase: bytes, *, connections: int) -> Iter
     forbid_core_dumps()
     with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
         public = keys.create_signing_key(_ACCESS_SIGNER)
-        engine = Database(home).engine(connections)
+        engine = Database(home).engine(connections, ping=False)
         ring = Ring(keys, clock=time.monotonic, cache_seconds=WRITE_SECONDS)
         try:
             with _assembled(home, found, keys, engine, Actor("service", break_glass=False)) as vault:

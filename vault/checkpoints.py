@@ -50,6 +50,9 @@ class Checkpoints:
         self._host = host
         self._public_key = public_key
         self._sign = sign
+        # What was verified last, by its very bytes: a file that did not change need not be verified again.
+        self._signed_note: dict[UUID, tuple[str, Checkpoint]] = {}
+        self._announced_note: dict[UUID, tuple[bytes, list[HeadRow]]] = {}
 
     def origin(self, ledger: UUID) -> str:
         """Return the ledger's origin, ``host/uuid``: the name under which its checkpoints are signed."""
@@ -84,10 +87,15 @@ class Checkpoints:
         note = self.note(ledger)
         if note is None:
             return None
+        known = self._signed_note.get(ledger)
+        if known is not None and known[0] == note:
+            return known[1]
         try:
-            return open_checkpoint(note, [self.verifier(ledger)], self.origin(ledger))
+            checkpoint = open_checkpoint(note, [self.verifier(ledger)], self.origin(ledger))
         except Modified as error:
             raise Forked(f"the checkpoint outside the database is not ours: {error}", str(ledger)) from None
+        self._signed_note[ledger] = note, checkpoint
+        return checkpoint
 
     def note(self, ledger: UUID) -> str | None:
         """Return the last checkpoint's text as it lies there, unverified.
@@ -140,9 +148,11 @@ class Checkpoints:
         signed = self.read(ledger)
         covered = signed.size if signed else 0
         waiting = [known for known in self.pending(ledger) if known.size >= covered]
-        lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in [*waiting, head]]
+        announced = [*waiting, head]
+        lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in announced]
         note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
         _replace(self._place(ledger) / "pending", note)
+        self._announced_note[ledger] = note.encode(), announced
 
     def pending(self, ledger: UUID) -> list[HeadRow]:
         """Return the announced heads, the one that stands and those that may come to.
@@ -152,11 +162,16 @@ class Checkpoints:
         """
         try:
             note = (self._place(ledger) / "pending").read_bytes()
+            known = self._announced_note.get(ledger)
+            if known is not None and known[0] == note:
+                return known[1]
             title, *lines = open_note(note, [self.verifier(ledger)]).text.splitlines()
             if title != self._title(ledger):
                 raise Modified("another ledger's")
             heads = [(size, bytes.fromhex(last), bytes.fromhex(peaks)) for size, last, peaks in map(str.split, lines)]
-            return [HeadRow(int(size), last, peaks) for size, last, peaks in heads]
+            announced = [HeadRow(int(size), last, peaks) for size, last, peaks in heads]
+            self._announced_note[ledger] = note, announced
+            return announced
         except FileNotFoundError:
             return []
         except (ValueError, Modified):
@@ -185,8 +200,10 @@ class Checkpoints:
         return self._signed(ledger, checkpoint.text())
 
     def _write(self, ledger: UUID, size: int, root: bytes) -> str:
-        note = self._signed(ledger, Checkpoint(self.origin(ledger), size, root).text())
+        checkpoint = Checkpoint(self.origin(ledger), size, root)
+        note = self._signed(ledger, checkpoint.text())
         _replace(self._place(ledger) / "checkpoint", note)
+        self._signed_note[ledger] = note, checkpoint
         return note
 
     def _signed(self, ledger: UUID, text: str) -> str:

@@ -4,7 +4,8 @@ Following means: read every leaf since the last look, hash it into the frontier,
 frontier is the head's and the head is the one this vault signed or announced. So a grant or a producer key counts only
 if the chain says so; rows that somebody else put there, or took away, end in ``Forked`` and nobody gets in.
 
-Writing goes in groups (vault.events). Both cost the same however long the ledger is, but for the first look.
+Writing goes in groups (vault.events). Both cost the same however long the ledger is, but for the first look, which
+reads all of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vault.core.leaf import EventLeaf
 from vault.core.standing import Standing, interesting
 from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
-from vault.db.engine import transact, translated
+from vault.db.engine import translated
 from vault.db.store import HeadRow
 from vault.groupcommit import GroupCommit
 
@@ -61,6 +62,7 @@ class Register:
         self._standing = Standing()
         self._frontier = Frontier()
         self._head: HeadRow | None = None
+        self._note: str | None = None  # the checkpoint before the last look
 
     @property
     def latest(self) -> Standing:
@@ -68,16 +70,18 @@ class Register:
         return self._standing
 
     def standing(self) -> Standing:
-        """Return the standing as of now. One short query where nothing happened since the last look.
+        """Return the standing as of now, of all that was acknowledged to anybody.
+
+        Whoever commits an event gets to know of it after its checkpoint lies outside the database, so a checkpoint that
+        is still the one of the last look says that nothing was acknowledged since. The database is not asked then.
 
         Raises:
             Forked: the ledger is not the one this vault wrote; nobody may be let in.
             Unavailable: the database cannot be reached.
         """
-        earlier = None
         with self._lock:
-            head = self._read_head()
-            if head == self._head:
+            note = self._checkpoints.note(self._events)
+            if note is not None and note == self._note:
                 return self._standing
             earlier = self._checkpoints.read(self._events)
             with translated(), self._engine.connect() as connection:
@@ -86,7 +90,10 @@ class Register:
                 if head is None:
                     raise Forked("the events ledger has no head", str(self._events))
                 self._checkpoints.require_consistent(self._events, head, earlier)
-                return self._follow(connection, head)
+                if head != self._head:
+                    self._follow(connection, head)
+                self._note = note
+                return self._standing
 
     def standing_under_lock(self, connection: Connection) -> Standing:
         """Return the standing while the caller's transaction holds the head's lock, which compared the head already."""
@@ -94,9 +101,6 @@ class Register:
         assert head is not None
         with self._lock:
             return self._standing if head == self._head else self._follow(connection, head)
-
-    def _read_head(self) -> HeadRow | None:
-        return transact(self._engine, lambda connection: store.read_head(connection, self._events))
 
     def _follow(self, connection: Connection, head: HeadRow) -> Standing:
         standing, frontier = self._standing.copy(), self._frontier.copy()

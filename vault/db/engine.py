@@ -25,12 +25,14 @@ _UNIQUE_VIOLATION = "23505"
 _Result = TypeVar("_Result")
 
 
-def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Engine:
+def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5, ping: bool = True) -> Engine:
     """Return an engine for a libpq connection string or URL.
 
     Args:
         role: the role every session takes on, so that one owner URL still gives the application least privilege; None
             keeps the login's own rights (migrations).
+        ping: ask a connection whether it lives before each use. Without it the first use after a server's restart may
+            fail, which ``transact`` answers by trying again.
     """
 
     def open_connection() -> psycopg.Connection[Any]:
@@ -40,7 +42,7 @@ def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5) -> Eng
         "postgresql+psycopg://",
         creator=open_connection,
         pool_size=pool_size,
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
         hide_parameters=True,
     )
 
@@ -101,6 +103,7 @@ def transact(engine: Engine, work: Callable[[Connection], _Result], *, tries: in
                 handler = _collector(notices)
                 driver.add_notice_handler(handler)
                 try:
+                    connection.begin()  # told explicitly: statements that go to the driver directly begin none here
                     result = work(connection)
                     committing = True
                     connection.commit()  # the commit point

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.rows import tuple_row
-from sqlalchemy import Connection, DateTime, bindparam, insert, select, text, update
+from sqlalchemy import Connection, DateTime, bindparam, insert, select, text
 
 from vault.core.errors import Forked, Missing
 from vault.db.copyrows import ENTRY_COLUMNS, SEALED_COLUMNS, entry_stream, sealed_stream
@@ -68,14 +68,23 @@ def ledgers(connection: Connection) -> list[LedgerRow]:
     return [LedgerRow(*row) for row in connection.execute(select(ledger).order_by(ledger.c.name, ledger.c.ledger_id))]
 
 
+# The head is read and moved with every commit, so these three go to the driver: compiling a statement anew costs more
+# than the statement.
+_READ_HEAD = "SELECT size, last_hash, frontier FROM vault.head WHERE ledger_id = %s"
+_LOCK_HEAD = f"{_READ_HEAD} FOR UPDATE"
+_MOVE_HEAD = (
+    "UPDATE vault.head SET size = %s, last_hash = %s, frontier = %s"
+    " WHERE ledger_id = %s AND size = %s AND last_hash = %s"
+)
+
+
 def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
     """Take the append lock of one ledger and return its head.
 
     Raises:
         Missing: the ledger has no head row.
     """
-    columns = (head.c.size, head.c.last_hash, head.c.frontier)
-    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id).with_for_update()).one_or_none()
+    found = _driver(connection).execute(_LOCK_HEAD, (ledger_id,), binary=True).fetchone()
     if found is None:
         raise Missing("the head row is missing", str(ledger_id))
     return HeadRow(*found)
@@ -83,8 +92,7 @@ def lock_head(connection: Connection, ledger_id: UUID) -> HeadRow:
 
 def read_head(connection: Connection, ledger_id: UUID) -> HeadRow | None:
     """Return a ledger's head without locking it."""
-    columns = (head.c.size, head.c.last_hash, head.c.frontier)
-    found = connection.execute(select(*columns).where(head.c.ledger_id == ledger_id)).one_or_none()
+    found = _driver(connection).execute(_READ_HEAD, (ledger_id,), binary=True).fetchone()
     return None if found is None else HeadRow(*found)
 
 
@@ -94,11 +102,7 @@ def move_head(connection: Connection, ledger_id: UUID, old: HeadRow, new: HeadRo
     Raises:
         Forked: the head is not where this transaction read it.
     """
-    moved = connection.execute(
-        update(head)
-        .where(head.c.ledger_id == ledger_id, head.c.size == old.size, head.c.last_hash == old.last_hash)
-        .values(**new._asdict())
-    )
+    moved = _driver(connection).execute(_MOVE_HEAD, (*new, ledger_id, old.size, old.last_hash))
     if moved.rowcount != 1:
         raise Forked("the head moved under its own lock", str(ledger_id), old.size)
 

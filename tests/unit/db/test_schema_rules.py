@@ -66,7 +66,7 @@ def test_what_the_cluster_cannot_do_is_not_used(path: Path, pattern: str) -> Non
 
 def test_the_head_is_locked_by_its_key_alone() -> None:
     """Rule 2: one FOR UPDATE in the house, on one ledger's head."""
-    locking = [path.name for path in SOURCES if "with_for_update" in path.read_text("utf-8")]
+    locking = [path.name for path in SOURCES if re.search(r"with_for_update|FOR UPDATE", path.read_text("utf-8"))]
     assert locking == ["store.py"]
 
 
