@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+import msgspec
 
 from reports.period import period_of
 from retention.keeping import adopted
@@ -273,6 +274,8 @@ def verify(name: str | None, depth: str) -> None:
         "depth": depth,
         "ledgers": [verification_document(report) for report in reports],
     }
+    if name is None:
+        homes.note_verification(home, verdict.name if verdict else "OK", depth)
     say(f"{words}\n{verdict.name if verdict else 'OK'}", document)
     sys.exit(verdict.exit_code if verdict else 0)
 
@@ -281,11 +284,16 @@ def verify(name: str | None, depth: str) -> None:
 @click.argument("record_id")
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
 @click.option("--purpose", required=True, help="Why you open it; goes into the access event.")
-def show(record_id: str, name: str, purpose: str) -> None:
-    """Open one record: exactly its bytes on standard output, facts on standard error. The access is logged first."""
-    with opened_vault() as vault:
+@click.option("--user", help="Your local account, to read under a grant; without it, the passphrase's holder reads.")
+def show(record_id: str, name: str, purpose: str, user: str | None) -> None:
+    """Open one record: exactly its bytes on standard output, facts on standard error. The access is logged first.
+
+    Under a masked grant, standard output has the record's masked form.
+    """
+    with access.acting(user) as vault:
         found = reading.read(vault, ledgers.get(vault, name), record_id, purpose)
-    sys.stdout.buffer.write(found.raw)
+    masked = None if found.masked is None else msgspec.json.encode(found.masked)
+    sys.stdout.buffer.write(found.raw if masked is None else masked)
     sys.stdout.buffer.flush()
     leaf = found.leaf
     document = {
@@ -315,7 +323,10 @@ def report() -> None:
 @click.option("--to", "end", type=_DAY, metavar="DATE", help="First day that is no longer included.")
 @click.option("--purpose", required=True, help="Why records are opened; goes into the access event and on page one.")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The PDF to make.")
-def evidence(name: str, first: datetime | None, end: datetime | None, purpose: str, out: Path) -> None:
+@click.option("--user", help="Your local account, to report under a grant; without it, the passphrase's holder does.")
+def evidence(
+    name: str, first: datetime | None, end: datetime | None, purpose: str, out: Path, user: str | None
+) -> None:
     """Make the evidence report of a ledger: pages for an auditor, the population attached. The access is logged first.
 
     Exits 0 when the report was made, whatever it says.
@@ -323,8 +334,9 @@ def evidence(name: str, first: datetime | None, end: datetime | None, purpose: s
     from reports.issue import issue_evidence  # here: the page layout takes a second to load, which only this needs
 
     book = wiring.rule_book()
-    with opened_vault() as vault, progress("evidence") as show:
+    with access.acting(user) as vault, progress("evidence") as show:
         subject = ledgers.get(vault, name)
+        reading.require_whole(vault, subject)
         period = period_of(book, subject.genesis.jurisdictions, first and first.date(), end and end.date())
         made = issue_evidence(
             vault, subject, book, period, purpose, out, progress=lambda _name, done, total: show(done, total)

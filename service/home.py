@@ -12,6 +12,7 @@ import getpass
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -86,6 +87,19 @@ def write_identity(home: Path, identity: Identity) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from None
+
+
+def note_verification(home: Path, verdict: str, depth: str) -> None:
+    """Leave what a verification of the whole vault found, and when, for the service's figures; no evidence of it."""
+    path = home / "verification.json"
+    temporary = path.with_suffix(".new")
+    document = {"verdict": verdict, "depth": depth, "at": int(time.time())}
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(msgspec.json.encode(document))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # the verdict stands, whoever could not write it down
 
 
 def passphrase(*, confirm: bool = False) -> bytes:

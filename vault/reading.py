@@ -140,6 +140,29 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
     )
 
 
+def require_whole(vault: Vault, ledger: Ledger) -> None:
+    """Let whoever acts open a whole ledger, as a report does: the passphrase's holder, or an auditor whose grant has
+    neither period nor classes.
+
+    Raises:
+        Denied: they may not; the denial's event is committed.
+    """
+    place = str(ledger.id)
+
+    def decide(standing: Standing) -> Ruling[None]:
+        if vault.actor.break_glass and not standing.grants_required:
+            return Ruling([], None)
+        held = held_grants(vault, standing, place, None)
+        if not held:
+            return refuse(no_grant(standing, vault), denial("report.request", "grant", {"ledger": place}))
+        if not any(one.scope.covers_ledger(place) for one in held):
+            error = Denied("a report opens the whole ledger: it needs a grant without period and classes")
+            return refuse(error, denial("report.request", "scope", {"ledger": place}))
+        return Ruling([], None)
+
+    events.rule(vault, decide)
+
+
 def held_grants(vault: Vault, standing: Standing, ledger: str, grant: str | None) -> list[Grant]:
     """Return the grants of whoever acts that hold now and name a ledger, those that show most first."""
     if "auditor" not in vault.actor.roles_by(standing):

@@ -10,7 +10,7 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -199,7 +199,7 @@ def revoke_grant(grant_id: str, name: str) -> None:
 @click.option("--user", "name", help="Your local account; without it, the passphrase's holder lists all.")
 def list_grants(name: str | None) -> None:
     """List grants: one's own as an auditor, all of them as a compliance officer."""
-    with logged_in(name) if name else opened_vault() as vault:
+    with acting(name) as vault:
         _say_grants(vault, grants.listing(vault), many=True)
 
 
@@ -217,6 +217,11 @@ def logged_in(name: str) -> Iterator[Vault]:
     with opened_vault() as vault:
         actor = Accounts(homes.default_path()).login(vault, name, password(f"Password of {name}"))
         yield vault.acting(actor)
+
+
+def acting(name: str | None) -> AbstractContextManager[Vault]:
+    """Open the vault as a person with an account, or as the passphrase's holder where no name is given."""
+    return logged_in(name) if name else opened_vault()
 
 
 def password(prompt: str, *, confirm: bool = False) -> str:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import click
 
-from service.commands.access import logged_in
-from service.terminal import opened_vault, say
+from service.commands.access import acting
+from service.terminal import say
 from vault import ledgers, trace
 from vault.core.errors import UsageError
 
@@ -33,7 +33,7 @@ def events(
     user: str | None,
 ) -> None:
     """Show who did what, newest first. Looking is an event too."""
-    with logged_in(user) if user else opened_vault() as vault:
+    with acting(user) as vault:
         ledger = None
         if name is not None:
             found = ledgers.find(vault, name)
