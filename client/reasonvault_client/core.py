@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from reasonvault_client import files, process, spoolkey
+from reasonvault_client import delivery, files, process, spoolkey
 from reasonvault_client.config import Settings
 from reasonvault_client.counter import Counter
 from reasonvault_client.counters import Counters, Tally
@@ -172,6 +172,7 @@ class Core:
     def check_process(self) -> None:
         """Notice a fork of which nobody told us."""
         if os.getpid() != self._pid:
+            delivery.after_fork_in_child()
             self.after_fork_in_child()
 
     def before_fork(self) -> None:
@@ -225,13 +226,13 @@ class Core:
                 self.tally.add(retried=1)
                 time.sleep(pause)
 
-    def _drain(self, delivery: Delivery | None, end: float, own: int | None = None) -> None:
+    def _drain(self, spooled: Delivery | None, end: float, own: int | None = None) -> None:
         """Deliver, or see to it that another thread or process does, up to this process's last ticket where given."""
         self.courier.store_memory()
-        while delivery is not None and self.spool is not None:
-            with delivery.alone() as mine:
+        while spooled is not None and self.spool is not None:
+            with spooled.alone() as mine:
                 if mine:
-                    while delivery.round() and (own is None or (self._waits(own) and time.monotonic() < end)):
+                    while spooled.round() and (own is None or (self._waits(own) and time.monotonic() < end)):
                         pass
                     break
             if not self._waits(own):

@@ -81,6 +81,7 @@ class Delivery:
         self._settings = settings
         self._receipts = files.beside(spool.folder, ".receipts.jsonl")
         self._size = settings.batch_records
+        self._backlog: dict[Name, None] = {}
         self._done: dict[Name, set[int]] = {}
         self._failures: Counter[tuple[Name, int]] = Counter()
         self._kept: list[journal.Line] = []
@@ -103,6 +104,7 @@ class Delivery:
             held = False
         else:
             held = True
+        self._backlog.clear()  # another process may have delivered meanwhile
         try:
             yield held
         finally:
@@ -148,23 +150,31 @@ class Delivery:
 
     def _gather(self) -> list[_Item]:
         """Step 1. Records that failed alone before come last, and one at a time."""
+        for listed_anew in (False, True):
+            if listed_anew or not self._backlog:
+                self._backlog = dict.fromkeys(self._spool.names())
+            items, suspects = self._oldest()
+            if items:
+                return items
+        return [min(suspects, key=lambda item: self._failures[item.place])] if suspects else []
+
+    def _oldest(self) -> tuple[list[_Item], list[_Item]]:
+        """Return a batch of the oldest records, and the suspects that were passed over."""
         items: list[_Item] = []
         suspects: list[_Item] = []
         size = 0
-        for name in self._spool.names():
+        for name in list(self._backlog):
             for item in self._open(name):
                 if self._failures[item.place] >= SUSPECT:
                     suspects.append(item)
                     continue
                 if items and size + len(item.record) > self._settings.batch_bytes:
-                    return items
+                    return items, suspects
                 items.append(item)
                 size += len(item.record) + 1
                 if len(items) >= self._size:
-                    return items
-        if items or not suspects:
-            return items
-        return [min(suspects, key=lambda item: self._failures[item.place])]
+                    return items, suspects
+        return items, suspects
 
     def _open(self, name: Name) -> Iterable[_Item]:
         done = self._done.get(name, set())
@@ -173,6 +183,8 @@ class Delivery:
         except parcel.Damaged:
             self._park_damaged(name, name.records)
             return ()
+        if not opened.records and not opened.damaged:
+            self._backlog.pop(name, None)
         if opened.damaged and not opened.records.keys() - done:
             self._park_damaged(name, len(opened.damaged))
             return ()
@@ -182,6 +194,7 @@ class Delivery:
         log.error("a parcel of the spool is damaged; it was moved to parked/: %s, records: %d", name, damaged)
         parking.park_damaged(self._spool, name, damaged)
         self._done.pop(name, None)
+        self._backlog.pop(name, None)
 
     def _send(self, items: Sequence[_Item]) -> None:
         """Step 2. Bytes with line breaks have no place in a batch of lines, and go alone."""
@@ -204,6 +217,8 @@ class Delivery:
                 self._take(items[answered], answer)
                 answered += 1
         except (Refused, Conflict, Gone) as error:
+            if isinstance(error, Refused) and error.status == 415:
+                raise Misconfigured("this is no vault that takes batches (status 415): check url and version") from None
             if len(items) == 1:
                 self._park(items[0], error)
                 return
@@ -271,6 +286,7 @@ class Delivery:
             self._spool.finish(whole)
             for name in whole:
                 del self._done[name]
+                self._backlog.pop(name, None)
 
 
 def fits_a_line(record: bytes) -> bool:

@@ -60,12 +60,18 @@ class Conflict(ClientError):
             "the vault holds another record under this id; a correction is a record of its own that relates to it"
         )
 
+    def __reduce__(self) -> tuple[type[Conflict], tuple[()]]:
+        return type(self), ()
+
 
 class Gone(ClientError):
     """The record of this id was destroyed when its time was over."""
 
     def __init__(self) -> None:
         super().__init__("the record of this id was destroyed; log a new one under a new id")
+
+    def __reduce__(self) -> tuple[type[Gone], tuple[()]]:
+        return type(self), ()
 
 
 class Denied(ClientError):

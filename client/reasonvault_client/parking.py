@@ -9,6 +9,7 @@ a JSON object without content: ``version`` 1, ``parked_at``, ``why``, and what t
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -63,9 +64,12 @@ def park(spool: Spool, name: Name, index: int, record: bytes, reason: Reason) ->
     with _writing(), spool.counter.locked() as held:
         state = spool.settled(held)
         held.store(state._replace(dirty=True))
+        path = spool.parked_folder / str(own)
+        before = path.stat().st_size if path.exists() else None
         _write_reason(spool, own, reason)
-        files.replace(spool.parked_folder / str(own), data)
-        spool.settled(held, recount=True)
+        files.replace(path, data)
+        grown = len(data) - (before or 0)
+        held.store(state._replace(records=state.records + (before is None), bytes=state.bytes + grown))
 
 
 def park_damaged(spool: Spool, name: Name, damaged: int) -> None:
@@ -105,7 +109,7 @@ def retry(spool: Spool, name: Name) -> None:
         files.sync_folder(spool.folder)
         (spool.parked_folder / f"{name}.reason").unlink(missing_ok=True)
         files.sync_folder(spool.parked_folder)
-        spool.settled(held, recount=True)
+        held.store(state)
 
 
 @contextmanager
@@ -117,8 +121,13 @@ def _writing() -> Iterator[None]:
         raise SpoolBroken(f"cannot move a record in the spool: {error.strerror}") from None
 
 
+def instant(seconds: float) -> str:
+    """Return Unix seconds as RFC 3339 UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _write_reason(spool: Spool, name: Name, reason: Reason) -> None:
-    dated = msgspec.structs.replace(reason, parked_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    dated = msgspec.structs.replace(reason, parked_at=instant(time.time()))
     files.replace(spool.parked_folder / f"{name}.reason", msgspec.json.encode(dated) + b"\n")
 
 

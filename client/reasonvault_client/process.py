@@ -32,6 +32,7 @@ class Forkable(Protocol):
 
 
 _clients: weakref.WeakSet[Any] = weakref.WeakSet()
+_one_fork = threading.Lock()
 _forking: list[Forkable] = []
 _kept: list[object] = []
 _handling: bool = False
@@ -88,6 +89,7 @@ def _flush(clients: list[Forkable]) -> None:
 
 
 def _before_fork() -> None:
+    _one_fork.acquire()
     _forking[:] = list(_clients)
     for client in _forking:
         client.before_fork()
@@ -99,9 +101,12 @@ def _after_fork_in_parent() -> None:
     for client in _forking:
         client.after_fork_in_parent()
     _forking.clear()
+    _one_fork.release()
 
 
 def _after_fork_in_child() -> None:
+    global _one_fork
+    _one_fork = threading.Lock()
     delivery.after_fork_in_child()
     for client in _forking:
         client.after_fork_in_child()

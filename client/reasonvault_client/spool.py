@@ -138,7 +138,7 @@ class Spool:
         return _names(self.parked_folder)
 
     def read(self, name: Name) -> parcel.Opened:
-        """Return a parcel's records.
+        """Return a parcel's records; none where it is gone.
 
         Raises:
             parcel.Damaged: nothing in it can be read.
@@ -147,6 +147,8 @@ class Spool:
         """
         try:
             data = (self.folder / str(name)).read_bytes()
+        except FileNotFoundError:
+            return parcel.Opened(name, {}, ())  # another process has delivered it
         except OSError as error:
             if error.errno == errno.EIO:
                 raise parcel.Damaged("the disk does not give it") from None

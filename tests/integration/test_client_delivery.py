@@ -85,7 +85,7 @@ def refusing(*names: str, status: int = 422) -> Any:
     return refuse_some
 
 
-@pytest.mark.parametrize("status", [400, 413, 415, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_record_is_alone(
     vault: FakeVault, client: Client, tmp_path: Path, status: int
 ) -> None:
@@ -285,6 +285,14 @@ def test_gzip_is_given_up_where_it_is_not_understood(vault: FakeVault, client: C
     client.drain()
     assert [post.headers.get("content-encoding") for post in vault.posts] == ["gzip", None]
     assert ids(vault) == ["1", "2"]
+
+
+def test_whoever_takes_no_batches_at_all_parks_nothing(vault: FakeVault, client: Client) -> None:
+    vault.always = refuse("unsupported-media-type", 415)
+    spooled(client, 1, 2)
+    with pytest.raises(Misconfigured, match="batches"):
+        client.drain()
+    assert client.counters()[1:3] == (2, 0)
 
 
 def test_damage_is_parked_and_the_rest_is_delivered(vault: FakeVault, client: Client, tmp_path: Path) -> None:
