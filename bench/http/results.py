@@ -124,8 +124,8 @@ class Results:
             Goal(f"appends, x the plain handler, {GOAL} connections", 1.5, 1.5, self.against_rival(GOAL)),
         ]
         if self.batches and self.library:
-            best = max(self.batches, key=lambda one: spread(one.rates).median)
-            found.append(Goal(f"batch route ({best.name}), x library", 0.8, 0.8, ratios(best.rates, self.library)))
+            like = self.batches[0]  # one stream, and no receipts either: the way that is named first, not the best
+            found.append(Goal(f"batch route ({like.name}), x library", 0.8, 0.8, ratios(like.rates, self.library)))
         if self.reads:
             p50 = spread([one.p50 * 1000 for one in self.reads])
             found.append(Goal("p50 of a record opened, its access an entry, ms", 10, 10, p50, most=True))
