@@ -21,7 +21,7 @@ from reasonvault_client.errors import ClientError, Conflict, Denied, Gone, Misco
 KIND = "urn:reasonvault:problem:"
 MAX_REASON = 300
 _CODE = re.compile(r"[a-z]{2,20}([_-][a-z0-9]{1,20}){0,5}", re.ASCII)
-_PATH = re.compile(r"\$(?:\.[A-Za-z][A-Za-z0-9_-]{0,39}|\[[0-9]{1,6}\]){0,12}", re.ASCII)
+_PATH = re.compile(r"\$(?:\.[A-Za-z][A-Za-z0-9_-]{0,39}|\.\*|\[[0-9]{1,6}\]){0,12}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{6,}", re.ASCII)
 _REFUSALS = frozenset({400, 413, 415, 422})
 
