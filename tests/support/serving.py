@@ -112,7 +112,7 @@ class Service:
 
     def kill(self) -> None:
         """Kill supervisor and workers with -9, at once."""
-        for pid in _family(self.process.pid):
+        for pid in family(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
@@ -168,7 +168,7 @@ def _wait(service: Service) -> None:
     raise AssertionError(f"the service did not come up: {service.lines()[-2000:]}")
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """Return a process and everything it started, parents first."""
     found = [pid]
     for one in found:
