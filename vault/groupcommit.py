@@ -32,7 +32,8 @@ class GroupCommit(Generic[T]):
     """One line of tickets, committed by one thread at a time.
 
     Args:
-        commit: settles a group of tickets, each with a result or an error; raises nothing.
+        commit: settles a group of tickets, each with a result or an error; raises nothing. A ticket that it did not
+            come to counts as failed, which is what a new ticket has to say of itself.
         most: tickets in a group at the most.
     """
 
@@ -84,9 +85,17 @@ class GroupCommit(Generic[T]):
                 self._busy = False
                 self._changed.notify_all()
                 return False
-        self._commit([place.ticket for place in group])
+        try:
+            self._commit([place.ticket for place in group])
+        except BaseException:  # interrupted: the line must not stay taken, and a ticket says itself that it failed
+            self._settled(group, busy=False)
+            raise
+        self._settled(group, busy=True)
+        return True
+
+    def _settled(self, group: list[_Place[T]], *, busy: bool) -> None:
         with self._changed:
             for place in group:
                 place.done = True
+            self._busy = busy
             self._changed.notify_all()
-        return True
