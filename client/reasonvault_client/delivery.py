@@ -210,11 +210,14 @@ class Delivery:
         if not items:
             return
         answered = 0
+        refused: tuple[_Item, Refused | Conflict | Gone] | None = None
         try:
             for answer in self._transport.send_batch([item.record for item in items]):
                 if answered == len(items) or answer.line != answered + 1:
                     raise Unavailable("the vault answers other lines than were sent", unknown=True)
-                self._take(items[answered], answer)
+                if refused is not None:
+                    self._park(*refused)
+                refused = self._take(items[answered], answer)
                 answered += 1
         except (Refused, Conflict, Gone) as error:
             if isinstance(error, Refused) and error.status == 415:
@@ -228,16 +231,20 @@ class Delivery:
             self._send_batch(items[middle:])
             return
         if answered < len(items):
+            # The last line of an answer that stops early may tell of the stream, cut off on its way.
             raise Unavailable("the vault's answer stopped early", unknown=True)
+        if refused is not None:
+            self._park(*refused)
 
-    def _take(self, item: _Item, answer: BatchLine) -> None:
+    def _take(self, item: _Item, answer: BatchLine) -> tuple[_Item, Refused | Conflict | Gone] | None:
+        """Take one line's receipt, or return what the vault has against its record."""
         if answer.status in (200, 201):
             self._accept(item, bytes(answer.receipt))
-            return
+            return None
         error = error_of(answer.status, answer.problem)
         if not isinstance(error, (Refused, Conflict, Gone)):
             raise error
-        self._park(item, error)
+        return item, error
 
     def _accept(self, item: _Item, data: bytes) -> None:
         try:

@@ -184,6 +184,20 @@ def test_a_line_that_says_unavailable_ends_the_batch(vault: FakeVault, client: C
     assert [len(post.lines) for post in vault.posts] == [5, 3], "what was answered is not sent again"
 
 
+def test_a_refusal_that_ends_the_answer_early_parks_nothing(vault: FakeVault, client: Client) -> None:
+    """It is about the stream: a body that was cut off on its way, for example."""
+
+    def cut(exchange: Exchange) -> None:
+        lines = list(exchange.answer_lines())[:2]
+        last = {"line": 3, "status": 422, "problem": problem("record-refused", 422)}
+        exchange.answer(200, b"".join(lines) + json.dumps(last).encode() + b"\n", "application/x-ndjson")
+
+    vault.script = [cut]
+    spooled(client, *range(5))
+    client.drain(10)
+    assert client.counters()[:3] == (5, 0, 0)
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_honoured(vault: FakeVault, tmp_path: Path, form: str) -> None:
     """The background waits; a try by hand says how long."""
