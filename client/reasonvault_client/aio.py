@@ -18,7 +18,7 @@ import httpx
 from reasonvault_client import process
 from reasonvault_client.client import Mode, Record
 from reasonvault_client.config import Options, Settings
-from reasonvault_client.core import Core
+from reasonvault_client.core import SHORTEST, Core
 from reasonvault_client.counters import Counters
 from reasonvault_client.encoding import Body
 from reasonvault_client.errors import BadReceipt, ClientError, Misconfigured, Unavailable
@@ -101,21 +101,25 @@ class AsyncClient:
 
     async def _send(self, body: Body) -> Receipt:
         core, settings = self._core, self._core.settings
-        if not core.trust.known:
-            await asyncio.to_thread(lambda: core.trust.adopt(core.transport.describe()))
-        data = await asyncio.to_thread(core.numbers.give, body) if body.wants_number else body.data
         end = time.monotonic() + settings.deadline
+        data = b""
         attempt = 0
         while True:
             attempt += 1
+            longest = max(end - time.monotonic(), SHORTEST)
             try:
-                answer = await self._post(settings.records_url, data)
+                if not core.trust.known:
+                    await asyncio.to_thread(lambda most: core.trust.adopt(core.transport.describe(most)), longest)
+                data = data or (await asyncio.to_thread(core.numbers.give, body))
+                async with asyncio.timeout(longest):
+                    answer = await self._post(settings.records_url, data)
+                return core.checked(answer, data)
+            except TimeoutError:
+                raise Unavailable("the vault did not answer in time", unknown=True) from None
             except Unavailable as error:
                 pause = pause_or_raise(settings, error, attempt, end)
                 core.tally.add(retried=1)
                 await asyncio.sleep(pause)
-            else:
-                return core.checked(answer, data)
 
     async def _post(self, url: str, data: bytes) -> bytes:
         try:

@@ -17,7 +17,7 @@ from typing import Any
 from reasonvault_client import files, parcel, parking, spoolkey
 from reasonvault_client.client import Client
 from reasonvault_client.errors import ClientError, Misconfigured
-from reasonvault_client.spool import Spool
+from reasonvault_client.spool import LEDGER, Spool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def drain(options: argparse.Namespace) -> int:
     """Deliver what lies in a spool."""
     with Client(
         options.url,
-        options.ledger,
+        options.ledger or _ledger(options),
         _producer_key(options),
         spool=_folder(options),
         spool_key=options.spool_key,
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print JSON")
         if run is drain:
             command.add_argument("--url", required=True, help="the vault's address")
-            command.add_argument("--ledger", required=True, help="name or uuid")
+            command.add_argument("--ledger", help="name or uuid; the one that the spool is for unless given")
             command.add_argument("--key-file", type=Path, help="file with the producer's key; else REASONVAULT_KEY")
             command.add_argument("--verifier", help="the vault's verifier key; else the one trusted so far")
             command.add_argument("--insecure", action="store_true", help="allow http:// to another host")
@@ -140,6 +140,13 @@ def _folder(options: argparse.Namespace) -> Path:
 def _open(options: argparse.Namespace) -> Spool:
     folder = _folder(options)
     return Spool(folder, spoolkey.load(options.spool_key or files.beside(folder, ".key"), create=False))
+
+
+def _ledger(options: argparse.Namespace) -> str:
+    try:
+        return (_folder(options) / LEDGER).read_text("utf-8").strip()
+    except (OSError, UnicodeError):
+        raise Misconfigured("the spool does not say for which ledger it is: pass --ledger") from None
 
 
 def _producer_key(options: argparse.Namespace) -> str:

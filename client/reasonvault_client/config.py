@@ -67,7 +67,7 @@ class Settings:
         producer: the vault's id of this producer; where given, receipts must name it.
         timeout: seconds for an answer, or between two pieces of one.
         connect_timeout: seconds to connect.
-        deadline: seconds that ``sync`` takes at most, all its tries together.
+        deadline: seconds after which ``sync`` gives up, all its tries together.
         backoff: pauses between tries.
         tls: a context of one's own, such as one with a client certificate.
         insecure: allows http:// to another host, where something in between encrypts.

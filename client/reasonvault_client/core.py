@@ -26,6 +26,9 @@ from reasonvault_client.spool import Spool
 from reasonvault_client.transport import Transport, pause_or_raise
 from reasonvault_client.trust import Trust
 
+SHORTEST = 0.05
+"""Seconds that the last try gets at least."""
+
 log = logging.getLogger("reasonvault_client")
 
 
@@ -74,10 +77,21 @@ class Core:
     def send(self, body: Body, *, transport: Transport | None = None, patience: float = 0.0) -> Receipt:
         """Send one record at once, trying again for ``patience`` seconds, and return its checked receipt."""
         transport = transport or self.transport
-        if not self.trust.known:
-            self.trust.adopt(transport.describe())
-        data = self.numbers.give(body)
-        return self.checked(self._send_patiently(transport, data, patience), data)
+        end = time.monotonic() + patience
+        data = b""
+        attempt = 0
+        while True:
+            attempt += 1
+            longest = max(end - time.monotonic(), SHORTEST) if patience else None
+            try:
+                if not self.trust.known:
+                    self.trust.adopt(transport.describe(longest))
+                data = data or self.numbers.give(body)
+                return self.checked(transport.send(data, longest), data)
+            except Unavailable as error:
+                pause = pause_or_raise(self.settings, error, attempt, end)
+                self.tally.add(retried=1)
+                time.sleep(pause)
 
     def checked(self, answer: bytes, record: bytes) -> Receipt:
         """Return the receipt, having checked it; raises BadReceipt."""
@@ -134,10 +148,14 @@ class Core:
         while True:
             attempt += 1
             try:
-                self._drain(self.delivery, end)
+                self.courier.store_memory()
+                if self.delivery is not None:
+                    self._drain(self.delivery, self.delivery.spool.counter.peek().tickets, None)
+                self.courier.send_overflow()
             except Unavailable as error:
                 time.sleep(pause_or_raise(self.settings, error, attempt, end))
             else:
+                self.courier.resume()
                 return
 
     def flush(self, timeout: float) -> None:
@@ -147,9 +165,9 @@ class Core:
         transport = Transport(self.settings, longest=max(timeout, 0.1))
         try:
             self._store_memory(end)
-            own = self.spool.last_ticket if self.spool else 0
-            if self.spool is not None and own and self.settings.deliver:
-                self._drain(self._delivery(transport), end, own)
+            spooled = self._delivery(transport)
+            if spooled is not None and spooled.spool.last_ticket and self.settings.deliver:
+                self._drain(spooled, spooled.spool.last_ticket, end)
             left = end - time.monotonic()
             if left > 0:
                 self.courier.send_overflow(lambda body: self.send(body, transport=transport), left)
@@ -214,37 +232,23 @@ class Core:
             return None
         return Delivery(self.spool, transport, self.trust, self.settings, self.tally)
 
-    def _send_patiently(self, transport: Transport, data: bytes, patience: float) -> bytes:
-        end = time.monotonic() + patience
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return transport.send(data)
-            except Unavailable as error:
-                pause = pause_or_raise(self.settings, error, attempt, end)
-                self.tally.add(retried=1)
-                time.sleep(pause)
+    def _drain(self, spooled: Delivery, upto: int, end: float | None) -> None:
+        """Deliver what has a ticket up to this one, or see to it that another thread or process does.
 
-    def _drain(self, spooled: Delivery | None, end: float, own: int | None = None) -> None:
-        """Deliver, or see to it that another thread or process does, up to this process's last ticket where given."""
-        self.courier.store_memory()
-        while spooled is not None and self.spool is not None:
+        Args:
+            end: when to stop though there is more; None for never.
+        """
+        while True:
             with spooled.alone() as mine:
                 if mine:
-                    while spooled.round() and (own is None or (self._waits(own) and time.monotonic() < end)):
+                    while spooled.round() and spooled.oldest() <= upto and (end is None or time.monotonic() < end):
                         pass
-                    break
-            if not self._waits(own):
-                break
-            if time.monotonic() >= end:
+                    return
+            if not any(name.ticket <= upto for name in spooled.spool.names()):
+                return
+            if end is not None and time.monotonic() >= end:
                 raise Unavailable("another thread or process is delivering")
             time.sleep(0.02)
-        self.courier.send_overflow()
-
-    def _waits(self, own: int | None) -> bool:
-        """Whether anything, or anything up to this ticket, is in the spool."""
-        return self.spool is not None and any(own is None or name.ticket <= own for name in self.spool.names())
 
     def _store_memory(self, end: float) -> None:
         """Move what is in memory to the spool, and wait for what a thread is moving just now."""
@@ -267,4 +271,6 @@ def open_spool(settings: Settings) -> Spool | None:
     else:
         key = spoolkey.load(files.beside(folder, ".key"), create=True)
     counter = Path(settings.counter) if settings.counter is not None else None
-    return Spool(folder, key, limits=settings.limits, counter=counter)
+    spool = Spool(folder, key, limits=settings.limits, counter=counter)
+    spool.bind(settings.ledger)
+    return spool

@@ -98,12 +98,18 @@ class Courier:
             self._woken = True
             self._changed.notify_all()
 
+    def resume(self) -> None:
+        """Go on at once: somebody has just delivered."""
+        with self._changed:
+            self._failures, self.trouble = 0, None
+            self._changed.notify_all()
+
     def stop(self) -> bool:
         """Let the threads end, and say whether they have; one that waits for an answer may take longer."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._memory.wake()
+        self._memory.close()
         for thread in self._threads:
             thread.join(STOPPING)
         return not any(thread.is_alive() for thread in self._threads)
@@ -175,7 +181,7 @@ class Courier:
             pause = self._try_to_deliver()
             with self._changed:
                 if self._failures:
-                    self._changed.wait_for(lambda: self._stopping, pause)
+                    self._changed.wait_for(lambda: self._stopping or not self._failures, pause)
                 else:
                     self._changed.wait_for(lambda: self._stopping or self._woken, pause)
                 self._woken = False

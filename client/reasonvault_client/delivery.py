@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import threading
 from collections import Counter
@@ -65,8 +66,10 @@ class _Item:
     def place(self) -> tuple[Name, int]:
         return self.name, self.index
 
-    def __repr__(self) -> str:
-        return f"_Item({self.name}, {self.index})"
+    def __str__(self) -> str:
+        return f"record {self.index} of {self.name}"
+
+    __repr__ = __str__
 
 
 class _Id(msgspec.Struct, frozen=True):
@@ -77,7 +80,7 @@ class Delivery:
     """Delivers one spool from one thread."""
 
     def __init__(self, spool: Spool, transport: Transport, trust: Trust, settings: Settings, tally: Tally) -> None:
-        self._spool, self._transport, self._trust, self._tally = spool, transport, trust, tally
+        self.spool, self._transport, self._trust, self._tally = spool, transport, trust, tally
         self._settings = settings
         self._receipts = files.beside(spool.folder, ".receipts.jsonl")
         self._size = settings.batch_records
@@ -90,7 +93,7 @@ class Delivery:
     @contextmanager
     def alone(self) -> Iterator[bool]:
         """Hold the spool's delivery, if no other process does; yields whether."""
-        path = self._spool.folder / DELIVERING
+        path = self.spool.folder / DELIVERING
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with _opening:
             try:
@@ -143,6 +146,10 @@ class Delivery:
             self._explain(self._bad)
         return True
 
+    def oldest(self) -> float:
+        """Return the first ticket of those listed and not yet delivered; infinity where there is none."""
+        return next((name.ticket for name in self._backlog), math.inf)
+
     def _explain(self, error: BadReceipt) -> None:
         with suppress(Unavailable, Denied, Misconfigured):  # then the receipt itself is all there is to tell
             self._trust.compare(self._transport.describe())
@@ -152,7 +159,7 @@ class Delivery:
         """Step 1. Records that failed alone before come last, and one at a time."""
         for listed_anew in (False, True):
             if listed_anew or not self._backlog:
-                self._backlog = dict.fromkeys(self._spool.names())
+                self._backlog = dict.fromkeys(self.spool.names())
             items, suspects = self._oldest()
             if items:
                 return items
@@ -179,7 +186,7 @@ class Delivery:
     def _open(self, name: Name) -> Iterable[_Item]:
         done = self._done.get(name, set())
         try:
-            opened = self._spool.read(name)
+            opened = self.spool.read(name)
         except parcel.Damaged:
             self._park_damaged(name, name.records)
             return ()
@@ -192,7 +199,7 @@ class Delivery:
 
     def _park_damaged(self, name: Name, damaged: int) -> None:
         log.error("a parcel of the spool is damaged; it was moved to parked/: %s, records: %d", name, damaged)
-        parking.park_damaged(self._spool, name, damaged)
+        parking.park_damaged(self.spool, name, damaged)
         self._done.pop(name, None)
         self._backlog.pop(name, None)
 
@@ -262,8 +269,8 @@ class Delivery:
         self._mark(item)
 
     def _park(self, item: _Item, error: Refused | Conflict | Gone) -> None:
-        parking.park(self._spool, item.name, item.index, item.record, parking.told(error))
-        log.error("a record was parked: %s, %s", item, error)
+        parking.park(self.spool, item.name, item.index, item.record, parking.told(error))
+        log.error("parked: %s: %s", item, error)
         self._mark(item)
 
     def _mark(self, item: _Item) -> None:
@@ -290,7 +297,7 @@ class Delivery:
             self._tally.add(sent=len(kept))
         whole = [name for name, done in self._done.items() if len(done) == name.records]
         if whole:
-            self._spool.finish(whole)
+            self.spool.finish(whole)
             for name in whole:
                 del self._done[name]
                 self._backlog.pop(name, None)

@@ -28,6 +28,7 @@ class Memory:
         self._changed = threading.Condition()
         self._queue: deque[Waiting] = deque()
         self._records = self._bytes = 0
+        self._closed = False
 
     def offer(self, body: Body) -> Waiting | None:
         """Take a record, or return None where there is no room."""
@@ -44,15 +45,15 @@ class Memory:
     def take(self, timeout: float | None = 0) -> list[Waiting]:
         """Take out what is queued, having waited for it; it counts until it is settled or put back."""
         with self._changed:
-            if not self._queue and timeout != 0:
-                self._changed.wait(timeout)
+            self._changed.wait_for(lambda: self._queue or self._closed, timeout)
             taken = list(self._queue)
             self._queue.clear()
             return taken
 
-    def wake(self) -> None:
-        """Let whoever waits for records come back with none."""
+    def close(self) -> None:
+        """Let whoever waits for records come back with none, now and later."""
         with self._changed:
+            self._closed = True
             self._changed.notify_all()
 
     def settle(self, waiting: Waiting) -> None:

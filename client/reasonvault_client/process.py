@@ -75,7 +75,7 @@ def flush_on_sigterm() -> None:
         flushing.join(2 * longest + 1.0)
         if callable(before):
             before(number, frame)
-        elif before == signal.SIG_DFL:
+        elif before != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 

@@ -3,6 +3,7 @@
     <spool>/                      0700
       <name>.parcel               0600, see `reasonvault_client.parcel`; names in order are records in order
       writing                     a parcel that is being written, or that a crash tore; never acknowledged
+      ledger                      the one ledger, by the name that the client was given, that all of it is for
       delivering                  locked by the one process that delivers
       parked/                     what the vault will not take, each with its reason; still encrypted
     <spool>.key                   the spool key, unless the application names another file
@@ -36,11 +37,12 @@ from typing import NamedTuple
 from reasonvault_client import files, parcel
 from reasonvault_client.counter import Counter, Held, State
 from reasonvault_client.encoding import Body
-from reasonvault_client.errors import ClientError, SpoolBroken, SpoolFull
+from reasonvault_client.errors import ClientError, Misconfigured, SpoolBroken, SpoolFull
 from reasonvault_client.parcel import Name
 from reasonvault_client.spoolkey import SpoolKey
 
 WRITING = "writing"
+LEDGER = "ledger"
 PARKED = "parked"
 GROUP_BYTES = 8 * 1024 * 1024
 """A group is closed when it holds this much; one record may be larger."""
@@ -96,6 +98,20 @@ class Spool:
             # Nobody writes while the lock is held, so this one was torn by a crash before its commit point.
             (folder / WRITING).unlink(missing_ok=True)
             self.settled(held, recount=True)
+
+    def bind(self, ledger: str) -> None:
+        """Note for which ledger the records are, so that they are never delivered to another one.
+
+        Raises:
+            Misconfigured: they are for another one.
+        """
+        path = self.folder / LEDGER
+        try:
+            found = path.read_bytes() if path.exists() else files.create_once(path, f"{ledger}\n".encode())
+        except OSError as error:
+            raise SpoolBroken(f"cannot write {path}: {error.strerror}") from None
+        if found.decode("utf-8", "replace").strip() != ledger:
+            raise Misconfigured(f"the records in {self.folder} are for the ledger that {path} names, not for this one")
 
     def put(self, body: Body) -> Entry:
         """Return once the record is encrypted and on disk.

@@ -38,17 +38,21 @@ class Transport:
         self._making = threading.Lock()
         self._made: httpx.Client | None = None
 
-    def describe(self) -> bytes:
-        """Return what the vault says about the ledger."""
-        return self._exchange("GET", self.settings.ledger_url, None)
+    def describe(self, longest: float | None = None) -> bytes:
+        """Return what the vault says about the ledger; ``longest`` as in ``send``."""
+        return self._exchange("GET", self.settings.ledger_url, None, longest)
 
-    def send(self, record: bytes) -> bytes:
+    def send(self, record: bytes, longest: float | None = None) -> bytes:
         """Send one record and return its receipt, not yet checked.
+
+        Args:
+            record: its bytes.
+            longest: seconds that connecting, sending or waiting may take at most, where settings allow more.
 
         Raises:
             ClientError: as `answers.error_of`; Unavailable where there was no answer.
         """
-        return self._exchange("POST", self.settings.records_url, record)
+        return self._exchange("POST", self.settings.records_url, record, longest)
 
     def send_batch(self, records: Sequence[bytes]) -> Iterator[BatchLine]:
         """Send records, none of which has a line break, and yield the answers as they come.
@@ -96,10 +100,11 @@ class Transport:
         except httpx.HTTPError as error:
             raise unreachable(error) from None
 
-    def _exchange(self, method: str, url: str, body: bytes | None) -> bytes:
+    def _exchange(self, method: str, url: str, body: bytes | None, longest: float | None) -> bytes:
         headers = JSON if body is not None else None
+        waits = timeouts(self.settings, self._longest if longest is None else longest)
         try:
-            with self._client.stream(method, url, content=body, headers=headers) as response:
+            with self._client.stream(method, url, content=body, headers=headers, timeout=waits) as response:
                 answer = b"".join(bounded(response.iter_bytes()))
         except httpx.HTTPError as error:
             raise unreachable(error) from None

@@ -51,7 +51,10 @@ class Trust:
         self._first_use = given is None
         texts = [given] if isinstance(given, str) else given
         if texts is None and pin is not None and pin.exists():
-            texts = pin.read_text("utf-8").split()
+            try:
+                texts = pin.read_text("utf-8").split()
+            except (OSError, UnicodeError):
+                raise Misconfigured(f"cannot read the verifier key in {pin}") from None
         self._trusted = _trusted(texts, origin) if texts else None
 
     @property

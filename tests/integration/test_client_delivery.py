@@ -234,11 +234,30 @@ def test_a_denied_key_stops_delivery_and_loses_nothing(vault: FakeVault, tmp_pat
 
 
 def test_an_unknown_ledger_stops_delivery(vault: FakeVault, tmp_path: Path) -> None:
-    with Client(vault.url, "other", KEY, spool=tmp_path / "spool", **QUICK) as client:
+    with Client(vault.url, "unknown", KEY, spool=tmp_path / "spool", **QUICK) as client:
         spooled(client, 1)
         with pytest.raises(Misconfigured, match="ledger"):
             client.drain()
         assert client.counters().pending == 1
+
+
+def test_a_spool_is_for_one_ledger(vault: FakeVault, client: Client, tmp_path: Path) -> None:
+    """Records of one jurisdiction must not end up in another's ledger by a typing error."""
+    spooled(client, 1)
+    with pytest.raises(Misconfigured, match="ledger"):
+        Client(vault.url, "payments-sg", KEY, spool=tmp_path / "spool", **QUICK)
+
+
+def test_background_delivery_goes_on_once_somebody_has_delivered(vault: FakeVault, tmp_path: Path) -> None:
+    vault.script = [refuse("denied", 403)]
+    options = {**QUICK, "deliver": True}
+    with Client(vault.url, "payments", KEY, spool=tmp_path / "spool", **options) as client:
+        spooled(client, 1)
+        until(lambda: isinstance(client.trouble, Denied))
+        client.drain()
+        assert client.trouble is None
+        spooled(client, 2)
+        until(lambda: client.counters().sent == 2)
 
 
 def test_a_receipt_that_does_not_hold_is_no_delivery(vault: FakeVault, client: Client, tmp_path: Path) -> None:

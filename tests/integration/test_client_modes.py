@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,6 +166,35 @@ def test_sync_gives_up_when_the_vault_asks_for_more_time_than_there_is(vault: Fa
         client.log(record(1))
     assert caught.value.retry_after == 120
     assert len(vault.posts) == 1
+
+
+def test_sync_keeps_its_deadline_though_the_vault_is_silent(vault: FakeVault, tmp_path: Path) -> None:
+    """In both clients, and also before the vault's key is known."""
+    released = threading.Event()
+
+    def silent(exchange: Any) -> None:
+        released.wait(30)
+        exchange.close_connection = True
+
+    vault.always = silent
+    options = {**QUICK, "deadline": 0.3, "timeout": 60.0, "flush_timeout": 0.1}
+    with client_of(vault, **options) as client, pytest.raises(Unavailable):
+        client.log(record(1))
+
+    async def run() -> None:
+        async with AsyncClient(vault.url, "payments", KEY, **options) as client:
+            with pytest.raises(Unavailable) as caught:
+                await client.log(record(1))
+            assert caught.value.unknown
+
+    asyncio.run(run())
+    released.set()
+
+
+def test_first_use_is_tried_again_too(vault: FakeVault) -> None:
+    vault.descriptions = [unavailable(), drop_before]
+    with client_of(vault) as client:
+        assert client.log(record(1)).seq == 1
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -216,6 +216,8 @@ class FakeVault:
     ledger: FakeLedger = field(default_factory=FakeLedger)
     script: list[Step] = field(default_factory=list)
     always: Step | None = None
+    descriptions: list[Step] = field(default_factory=list)
+    """The script of requests for the ledger's description."""
     requests: list[Request] = field(default_factory=list)
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
@@ -224,7 +226,7 @@ class FakeVault:
         with self.mutex:
             self.requests.append(request)
             if request.method == "GET":
-                return Exchange.serve
+                return self.descriptions.pop(0) if self.descriptions else Exchange.serve
             if self.script:
                 return self.script.pop(0)
             return self.always or Exchange.serve
