@@ -100,7 +100,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
     facts: dict[str, object] = {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}
     details = {"purpose": purpose} if purpose else None
     if seq is None:
-        return _not_there(vault, ledger, facts, details)
+        return _not_there(vault, ledger, facts, details, grant)
     try:
         found = _verified(vault, ledger, seq)
     except EvidenceError as error:  # whoever looked must be seen here too
@@ -185,12 +185,14 @@ def denial(act: str, code: str, facts: dict[str, object]) -> Event:
     return Event("access.denied", {"act": act, "code": code, **facts})
 
 
-def _not_there(vault: Vault, ledger: Ledger, facts: dict[str, object], details: dict[str, Any] | None) -> Reading:
+def _not_there(
+    vault: Vault, ledger: Ledger, facts: dict[str, object], details: dict[str, Any] | None, grant: str | None
+) -> Reading:
     def decide(standing: Standing) -> Ruling[Reading]:
         if vault.actor.break_glass and not standing.grants_required:
             error = UsageError(f"ledger {ledger.row.name} has no record with this id")
             return refuse(error, Event("record.not_found", facts, details))
-        if not held_grants(vault, standing, str(ledger.id), None):
+        if not held_grants(vault, standing, str(ledger.id), grant):
             return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
         return refuse(_unknown(), Event("record.not_found", facts, details))
 
