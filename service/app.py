@@ -21,6 +21,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.response import Response
 
 from service import problems
+from service.committer import Lanes
 from service.door import AnyRequest
 from service.frame import App, Frame
 from service.metrics import Metrics
@@ -56,14 +57,18 @@ _HANDLERS: Final = [
 _log = structlog.get_logger()
 
 
-def build(home: Path, passphrase: bytes, settings: Settings) -> App:
-    """Return one worker's ASGI application. The vault is opened when the server starts it."""
+def build(home: Path, passphrase: bytes, settings: Settings, lanes: Lanes) -> App:
+    """Return one worker's ASGI application. The vault is opened when the server starts it.
+
+    Args:
+        lanes: to the process that commits.
+    """
 
     @asynccontextmanager
     async def opened(app: Litestar) -> AsyncIterator[None]:
         with open_for_service(home, passphrase, connections=connections(settings)) as vault:
             reporting = Reporting(home, passphrase)
-            runtime = Runtime(home, vault, reporting, settings, metrics)
+            runtime = Runtime(home, vault, lanes, reporting, settings, metrics)
             await runtime.verb(vault.vault.register.standing)  # the first look reads the whole ledger: not on a request
             app.state.runtime = runtime
             await runtime.verb(health.look, runtime)
@@ -75,6 +80,7 @@ def build(home: Path, passphrase: bytes, settings: Settings) -> App:
                 if runtime.oidc is not None:
                     await runtime.oidc.close()
                 runtime.close()
+                lanes.close()
 
     app = application(lifespan=[opened])
     metrics = Metrics(home, routes=sorted({route.path_format for route in app.routes}))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,6 +15,7 @@ import structlog
 
 from service import problems
 from service.metrics import Metrics
+from vault.core import entropy
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -116,4 +116,4 @@ def _headers(headers: list[tuple[bytes, bytes]]) -> tuple[str, bool]:
                 request_id = value.decode()
         elif name in (b"content-length", b"transfer-encoding"):
             lengths += 1
-    return request_id or secrets.token_hex(8), lengths > 1
+    return request_id or entropy.draw(8).hex(), lengths > 1

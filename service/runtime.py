@@ -23,6 +23,7 @@ from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from service.accounts import Accounts
+from service.committer import Lanes
 from service.identity.oidc import OidcVerifier
 from service.limits import RateLimiter, shared
 from service.metrics import Metrics
@@ -34,8 +35,9 @@ from vault import ledgers
 from vault.core.errors import Denied, UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.ledgers import Ledger
-from vault.recordline import Answer, Pending, RecordLine
+from vault.recordline import Pending, RecordLine
 from vault.sealing import Refused, Waiting
+from vault.settlement import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,10 +56,13 @@ class Runtime:
     """One worker's. Made on its event loop, after the vault was opened.
 
     Args:
+        lanes: to the process that commits.
         reporting: makes reports.
     """
 
-    def __init__(self, home: Path, opened: Opened, reporting: Reporting, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, home: Path, opened: Opened, lanes: Lanes, reporting: Reporting, settings: Settings, metrics: Metrics
+    ) -> None:
         service, vault = settings.service, opened.vault
         self.vault = vault
         self.settings = settings
@@ -74,6 +79,7 @@ class Runtime:
         self.batches = asyncio.Semaphore(service.batches)
         self.stopping = False
         self._writing = opened.writing
+        self._lanes = lanes
         self._verbs = ThreadPoolExecutor(_VERBS, "verb")
         self._committing = ThreadPoolExecutor(_LINES, "line")
         self.streaming = ThreadPoolExecutor(service.batches, "batch")
@@ -109,7 +115,9 @@ class Runtime:
         with self._opening:
             found = self._lines.get(ledger.id)
             if found is None:
-                found = self._lines[ledger.id] = RecordLine(self._writing, ledger, self._deliver, self.metrics.commit)
+                found = self._lines[ledger.id] = RecordLine(
+                    self._writing, ledger, self._deliver, self.metrics.commit, self._lanes.settling(ledger.id)
+                )
             return found
 
     async def append(self, ledger: Ledger, key: ProducerKey, raw: bytes) -> Answer:

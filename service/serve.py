@@ -2,7 +2,7 @@
 
     1. the supervisor reads settings and passphrase, and opens the vault once, so that what is wrong is said in one line
     2. it forks the workers; the passphrase goes along in memory, never in an argument or the environment
-    3. each worker opens the vault for itself and answers; a worker that dies is replaced
+    3. each worker forks its committer, opens the vault for itself and answers; a worker that dies is replaced
     4. on SIGTERM no new connection is taken, requests under way are finished, then the vault is closed
 
 A worker whose supervisor is gone ends itself: an orphan would keep the port, and the vault open, for ever.
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import structlog
 
-from service import logs, metrics
+from service import committer, logs, metrics
 from service.app import build
 from service.settings import Settings
 from service.wiring import open_vault
@@ -64,7 +64,9 @@ def serve(home: Path, passphrase: bytes, settings: Settings, ready: Callable[[],
         logs.configure(service.log_level, sys.stderr.buffer)
         logs.quiet_crashes()
         sys.setswitchinterval(0.001)  # a thread that computes must not hold the loop up for five milliseconds
-        return build(home, passphrase, settings)
+        lanes = committer.start(home, passphrase)
+        lanes.broken = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        return build(home, passphrase, settings, lanes)
 
     tls: dict[str, Any] = {}
     if service.tls_cert:

@@ -10,7 +10,6 @@ decided in the same transaction: see ``rule``. Concurrent writers share a transa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from uuid import UUID
@@ -19,8 +18,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from vault.context import Vault
-from vault.core import canonical, envelope, leaf
-from vault.core.errors import VaultError
+from vault.core import canonical, entropy, envelope, leaf
+from vault.core.errors import UnknownOutcome, VaultError
 from vault.core.keeping import Facts
 from vault.core.standing import Standing
 from vault.db.copyrows import sealed_fields
@@ -85,7 +84,7 @@ class Ticket:
         self.decide = decide
         self.seq = 0
         self.outcome: Any = None
-        self.error: Exception | None = None
+        self.error: Exception | None = UnknownOutcome("the commit was interrupted")  # until it is settled
 
 
 def record(vault: Vault, name: str, facts: dict[str, Any], details: dict[str, Any] | None = None) -> Told:
@@ -237,7 +236,7 @@ def context(ledger: UUID) -> envelope.Context:
 
 
 def _seal(vault: Vault, details: dict[str, Any], keys: GroupKeys) -> tuple[bytes, dict[str, Any]]:
-    record_key = os.urandom(32)
+    record_key = entropy.draw(32)
     sealed = envelope.seal(msgspec.json.encode(details), record_key, context(vault.events))
     wrapped = vault.ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment)
     promised = {

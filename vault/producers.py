@@ -85,9 +85,9 @@ def authenticate(standing: Standing, presented: str) -> ProducerKey | str:
     return "revoked" if found.revoked_at is not None else found
 
 
-def still_holds(standing: Standing, key: ProducerKey, ledger: str) -> bool:
-    """Say whether a key that was presented before is still good for a ledger."""
-    found = standing.producers.get(key.id)
+def still_holds(standing: Standing, key: str, ledger: str) -> bool:
+    """Say whether a key that was presented before, by its id, is still good for a ledger."""
+    found = standing.producers.get(key)
     return found is not None and found.revoked_at is None and ledger in found.ledgers
 
 

@@ -1,6 +1,6 @@
 """The record line: single records of one ledger, from any number of producers, on their way into shared commits.
 
-    seal (any thread, no lock) -> wait in the line -> settle the group: one transaction, one checkpoint -> receipts
+    seal (any thread, no lock) -> wait in the line -> settle the group (vault.settlement) -> tell whoever waits
 
 What may happen to a record meanwhile: its producer's key is revoked, so it is dropped before the commit; the commit's
 outcome is unknown, so it is not acknowledged and a retry settles it; its id is known, so it gets the one receipt again.
@@ -11,36 +11,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
-from vault import events, ledgers, producers, receipts
-from vault.context import Actor, Vault
-from vault.core import receipt
-from vault.core.errors import Denied, KeyUnavailable
+from vault import events, ledgers
+from vault.context import Vault
+from vault.core.errors import KeyUnavailable, UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.groupcommit import GroupCommit
 from vault.intake import terms_of
 from vault.ledgers import Ledger
 from vault.provision import GroupKeys, Provisioner
 from vault.sealing import Outcome, Refused, Sealer, Waiting
-from vault.settling import Result, Sent, Settler, Status, refused
+from vault.settlement import Answer, Entry, Settled, Settlement
+
+Settle = Callable[[Sequence[Entry]], Iterator[Settled]]
+"""Settles one group: ``Settlement.settle``, or the same in another process."""
 
 GROUP = 512
 """Records in a group at the most: some two megabytes under the head's lock."""
 
 _DAY_US = 86_400_000_000
 _OUTLAST_DAYS = 3  # a writer goes on with its last keys while the provider is out of reach; see vault.keys.ring
-
-
-class Answer(NamedTuple):
-    """What a producer is told: the line's fate, and its receipt where it is in the vault."""
-
-    result: Result
-    receipt: bytes | None
-
-    def __repr__(self) -> str:
-        return f"Answer({self.result!r})"
 
 
 class Pending:
@@ -63,6 +55,7 @@ class RecordLine:
     Args:
         deliver: called from the committing thread with every group once it is settled.
         observe: told of each group: how many records, and how many seconds its commit took.
+        settle: settles groups; None does it in this process.
     """
 
     def __init__(
@@ -71,13 +64,14 @@ class RecordLine:
         ledger: Ledger,
         deliver: Callable[[list[Pending]], None],
         observe: Callable[[int, float], None] = lambda _records, _seconds: None,
+        settle: Settle | None = None,
     ) -> None:
         self.ledger = ledger
         self.line: GroupCommit[Pending] = GroupCommit(self._commit, most=GROUP)
         self._vault = vault
         self._deliver = deliver
         self._observe = observe
-        self._settler = Settler(vault, ledger.id)
+        self._settle = settle or Settlement(vault, ledger).settle
         self._providing = threading.Lock()
         self._day = 0
         self._sealers: dict[str, Sealer] = {}
@@ -121,22 +115,29 @@ class RecordLine:
             Denied: the producer's key was revoked; nothing of this batch is kept.
             Unavailable, UnknownOutcome, Forked: nothing of it is acknowledged.
         """
-        sent = [Sent(number, raw, key.producer) for number, raw in batch]
         outcomes = [self.seal(raw, key.producer) for _, raw in batch]
         self.provide({one.group for one in outcomes if isinstance(one, Waiting)})
         for at, one in enumerate(outcomes):
             if isinstance(one, Waiting):
                 outcomes[at] = self.seal(batch[at][1], key.producer)
-        self._require(key)
-        answers = self._settle(sent, outcomes)
-        self._settler.tell(sent, [one.result for one in answers], _actor(key))
-        return answers
+        group = [
+            Entry(number, raw, key.id, key.producer, outcome)
+            for (number, raw), outcome in zip(batch, outcomes, strict=True)
+        ]
+        answers: dict[int, Answer] = {}
+        for part in self._settle(group):
+            for at, answer in part.items():
+                if isinstance(answer, Exception):
+                    raise answer
+                answers[at] = answer
+        return [answers[at] for at in range(len(group))]
 
     def refuse(self, raw: bytes, key: ProducerKey, outcome: Refused) -> Answer:
         """Commit the event of a record that cannot be kept; blocks."""
-        sent, result = Sent(1, raw, key.producer), refused(1, outcome)
-        self._settler.tell([sent], [result], _actor(key))
-        return Answer(result, None)
+        ((answer,),) = [part.values() for part in self._settle([Entry(1, raw, key.id, key.producer, outcome)])]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _sealer(self, producer: str) -> Sealer:
         found = self._sealers.get(producer)
@@ -154,61 +155,24 @@ class RecordLine:
                 self._sealers = {}
                 self._day = day
 
-    def _require(self, key: ProducerKey) -> None:
-        if not producers.still_holds(self._vault.register.standing(), key, str(self.ledger.id)):
-            raise Denied("this producer key is revoked")
-
     def _commit(self, group: list[Pending]) -> None:
-        """Settle a group; raises nothing. Conflicts are delivered once their events stand."""
+        """Settle a group and deliver it, part by part; raises nothing."""
         began = time.perf_counter()
+        entries = [Entry(1, one.raw, one.key.id, one.key.producer, one.outcome) for one in group]
+        left = dict(enumerate(group))
+        error: Exception = UnknownOutcome("a group was not answered for; a retry with the same ids settles it")
         try:
-            standing = self._vault.register.standing()
-            held = []
-            for one in group:
-                if producers.still_holds(standing, one.key, str(self.ledger.id)):
-                    held.append(one)
-                else:
-                    one.error = Denied("this producer key is revoked")
-            sent = [Sent(number, one.raw, one.key.producer) for number, one in enumerate(held, 1)]
-            for one, answer in zip(held, self._settle(sent, [one.outcome for one in held]), strict=True):
-                one.answer = answer
-        except Exception as error:  # nobody in the group is acknowledged; each hears why
-            for one in group:
-                one.error = error
-        self._observe(len(group), time.perf_counter() - began)
-        later = [one for one in group if one.answer is not None and _must_be_told(one.answer.result)]
-        self._deliver([one for one in group if one.answer is None or not _must_be_told(one.answer.result)])
-        if later:
-            self._tell(later)
-            self._deliver(later)
-
-    def _tell(self, later: list[Pending]) -> None:
-        for pending in later:
-            assert pending.answer is not None
-            try:
-                sent = Sent(1, pending.raw, pending.key.producer)
-                self._settler.tell([sent], [pending.answer.result], _actor(pending.key))
-            except Exception as error:
-                pending.answer, pending.error = None, error
-
-    def _settle(self, sent: Sequence[Sent], outcomes: Sequence[Outcome]) -> list[Answer]:
-        settled = self._settler.link(sent, outcomes)
-        proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
-        known = {result.seq for result in settled.results if result.status is Status.DUPLICATE} - {None}
-        again: dict[int, bytes] = {}
-        if known:
-            seqs = [seq for seq in known if seq is not None]
-            again = dict(receipts.again(self._vault, self.ledger, seqs, settled.appended.checkpoint))
-        return [Answer(one, proved.get(one.line) or again.get(_seq(one))) for one in settled.results]
-
-
-def _actor(key: ProducerKey) -> Actor:
-    return Actor(f"producer:{key.producer}", break_glass=False)
-
-
-def _must_be_told(result: Result) -> bool:
-    return result.status in (Status.REFUSED, Status.CONFLICTING)
-
-
-def _seq(result: Result) -> int:
-    return -1 if result.seq is None or result.status is not Status.DUPLICATE else result.seq
+            for part in self._settle(entries):
+                self._observe(len(part), time.perf_counter() - began)
+                answered = [left.pop(at) for at in part]
+                for pending, answer in zip(answered, part.values(), strict=True):
+                    if isinstance(answer, Exception):
+                        pending.error = answer
+                    else:
+                        pending.answer = answer
+                self._deliver(answered)
+        except Exception as raised:
+            error = raised
+        for pending in left.values():
+            pending.error = error
+        self._deliver(list(left.values()))

@@ -7,7 +7,6 @@ Nothing of a refused line leaves this module but its path, its reason and its id
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from vault.core import envelope, facets, guard, leaf
+from vault.core import entropy, envelope, facets, guard, leaf
 from vault.core.errors import RefusedInput
 from vault.core.facets import Facets
 from vault.core.flags import Flag
@@ -117,8 +116,8 @@ class Sealer:
     def _sealed(self, raw: bytes, parsed: Parsed, columns: Facets, keeping: Keeping, received_at: str) -> Item:
         terms, record = self._terms, parsed.record
         keys, index_key = self._keys[keeping.group]
-        record_key = os.urandom(32)
-        salt = os.urandom(facets.SALT_BYTES)
+        record_key = entropy.draw(32)
+        salt = entropy.draw(facets.SALT_BYTES)
         context = context_of(columns, terms.ledger, terms.producer, record.producer_seq, record.schema)
         sealed = envelope.seal(raw, record_key, context)
         tag = id_tag(terms.id_key, record.id)

@@ -29,7 +29,8 @@ from vault.core.errors import RefusedInput
 from vault.core.standing import ProducerKey
 from vault.core.tree import leaf_hash
 from vault.ledgers import Ledger
-from vault.recordline import Answer, RecordLine
+from vault.recordline import RecordLine
+from vault.settlement import Answer
 from vault.settling import Status
 
 GROUP: Final = 1000

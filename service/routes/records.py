@@ -20,7 +20,7 @@ from vault.core import canonical
 from vault.core.parse import MAX_RECORD
 from vault.core.receipt import Receipt
 from vault.core.standing import ProducerKey
-from vault.recordline import Answer
+from vault.settlement import Answer
 from vault.settling import Status
 
 _RECEIPT = ResponseSpec(Receipt, description="The record is in the vault, durable and signed.", generate_examples=False)

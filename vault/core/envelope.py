@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import struct
 from typing import NamedTuple
 from uuid import UUID
@@ -47,7 +46,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vault.core import dictionary
+from vault.core import dictionary, entropy
 from vault.core.errors import KeyGone, Modified
 from vault.core.mac import hkdf_expand, hmac_sha256
 from vault.core.spelling import spelled, spelled_often
@@ -120,7 +119,7 @@ def header(context: Context, codec: int) -> bytes:
 
 def seal(plaintext: bytes, record_key: bytes, context: Context, *, codec: int = dictionary.CURRENT) -> Sealed:
     """Seal one part under a fresh record key (32 random bytes that must never be used again for this part)."""
-    return _seal(plaintext, record_key, context, codec, os.urandom(12))
+    return _seal(plaintext, record_key, context, codec, entropy.draw(12))
 
 
 def _seal(plaintext: bytes, record_key: bytes, context: Context, codec: int, nonce: bytes) -> Sealed:

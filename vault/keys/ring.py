@@ -41,7 +41,6 @@ keys.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -52,6 +51,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from vault.core import entropy
 from vault.core.errors import KeyUnavailable, Modified, UsageError
 from vault.keys.memory import refuse_pickle
 from vault.keys.provider import SECRET_BYTES, KeyProvider, KeyRef, check_ref
@@ -116,7 +116,7 @@ class Ring:
         provider: KeyProvider,
         *,
         clock: Callable[[], float],
-        random: Callable[[int], bytes] = os.urandom,
+        random: Callable[[int], bytes] = entropy.draw,
         cache_seconds: float = READ_SECONDS,
         max_epoch_uses: int = MAX_EPOCH_USES,
     ) -> None:

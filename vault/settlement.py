@@ -1,0 +1,121 @@
+"""Settlement: groups of sealed records from any number of producers become entries, and their answers come back.
+
+    1. drop what came under a producer key that was revoked meanwhile
+    2. link the rest in one transaction, durable and signed (vault.settling)
+    3. answer what is in the vault with its receipt, what was there already with the one receipt
+    4. commit an event for each refusal and conflict, then answer those
+
+Answers come in two parts, so that nobody whose record is safe waits for somebody else's event. Whoever asks may be
+another process: what goes in and comes out can be sent through a pipe, and none of it is a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from vault import producers, receipts
+from vault.context import Actor, Vault
+from vault.core import receipt
+from vault.core.errors import Denied
+from vault.ledgers import Ledger
+from vault.sealing import Outcome
+from vault.settling import Result, Sent, Settler, Status
+
+
+class Entry(NamedTuple):
+    """One record on its way in: its bytes, the key it came under, and what sealing made of it."""
+
+    number: int
+    raw: bytes
+    key: str
+    producer: str
+    outcome: Outcome
+
+    def __repr__(self) -> str:
+        return f"Entry(number={self.number}, key={self.key}, producer={self.producer!r})"
+
+
+class Answer(NamedTuple):
+    """What a producer is told: the record's fate, and its receipt where it is in the vault."""
+
+    result: Result
+    receipt: bytes | None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.result!r})"
+
+
+Settled = Mapping[int, Answer | Exception]
+"""Position in the group -> what became of the record there."""
+
+
+class Settlement:
+    """Settles groups of one ledger, one at a time."""
+
+    def __init__(self, vault: Vault, ledger: Ledger) -> None:
+        self._vault = vault
+        self._ledger = ledger
+        self._settler = Settler(vault, ledger.id)
+
+    def settle(self, group: Sequence[Entry]) -> Iterator[Settled]:
+        """Yield the answers of a group, in two parts at the most. Raises nothing."""
+        now: dict[int, Answer | Exception] = {}
+        later: list[tuple[int, Entry, Answer]] = []
+        try:
+            held = self._held(group, now)
+            for at, answer in zip(held, self._linked([group[at] for at in held]), strict=True):
+                if answer.result.status in (Status.REFUSED, Status.CONFLICTING):
+                    later.append((at, group[at], answer))
+                else:
+                    now[at] = answer
+        except Exception as error:  # nobody in the group is acknowledged; each hears why
+            yield dict.fromkeys(range(len(group)), error)
+            return
+        if now:
+            yield now
+        if later:
+            yield self._told(later)
+
+    def _held(self, group: Sequence[Entry], refused: dict[int, Answer | Exception]) -> list[int]:
+        """Step 1. Returns the positions whose keys are still good."""
+        standing, place = self._vault.register.standing(), str(self._ledger.id)
+        held = []
+        for at, entry in enumerate(group):
+            if producers.still_holds(standing, entry.key, place):
+                held.append(at)
+            else:
+                refused[at] = Denied("this producer key is revoked")
+        return held
+
+    def _linked(self, group: Sequence[Entry]) -> list[Answer]:
+        """Steps 2 and 3."""
+        sent = [Sent(at, entry.raw, entry.producer) for at, entry in enumerate(group)]
+        settled = self._settler.link(sent, [entry.outcome for entry in group])
+        proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
+        known = {one.seq for one in settled.results if one.status is Status.DUPLICATE and one.seq is not None}
+        again: dict[int, bytes] = {}
+        if known:
+            again = dict(receipts.again(self._vault, self._ledger, known, settled.appended.checkpoint))
+        answers = []
+        for entry, result in zip(group, settled.results, strict=True):
+            held = proved.get(result.line)
+            if held is None and result.status is Status.DUPLICATE and result.seq is not None:
+                held = again.get(result.seq)
+            answers.append(Answer(result._replace(line=entry.number), held))
+        return answers
+
+    def _told(self, later: Sequence[tuple[int, Entry, Answer]]) -> Settled:
+        """Step 4: one transaction a producer, whose act the event is."""
+        told: dict[int, Answer | Exception] = {}
+        for producer in dict.fromkeys(entry.producer for _, entry, _ in later):
+            theirs = [one for one in later if one[1].producer == producer]
+            sent = [Sent(entry.number, entry.raw, producer) for _, entry, _ in theirs]
+            try:
+                results = [answer.result for _, _, answer in theirs]
+                self._settler.tell(sent, results, Actor(f"producer:{producer}", break_glass=False))
+            except Exception as error:
+                told |= {at: error for at, _, _ in theirs}
+            else:
+                told |= {at: answer for at, _, answer in theirs}
+        return told
