@@ -57,7 +57,8 @@ class AsyncClient:
             return None
         body = self._core.encode(record)
         if mode == "spool":
-            await asyncio.to_thread(self._core.store, body)
+            entry = self._core.queue(body)  # here, so that one thread writes what many tasks have queued
+            await asyncio.to_thread(self._core.write, entry)
             self._core.courier.wake()
             return None
         if mode != "sync":

@@ -73,7 +73,7 @@ class Client:
             return None
         body = self._core.encode(record)
         if mode == "spool":
-            self._core.store(body)
+            self._core.write(self._core.queue(body))
             self._core.courier.wake()
             return None
         if mode != "sync":

@@ -22,7 +22,7 @@ from reasonvault_client.errors import BadReceipt, ClientError, Misconfigured, Un
 from reasonvault_client.memory import Memory
 from reasonvault_client.numbering import Numbers
 from reasonvault_client.receipts import Receipt
-from reasonvault_client.spool import Spool
+from reasonvault_client.spool import Entry, Spool
 from reasonvault_client.transport import Transport, pause_or_raise
 from reasonvault_client.trust import Trust
 
@@ -63,12 +63,31 @@ class Core:
             raise Misconfigured("the client is closed")
         return encode(record, number=self.numbers.counter is not None)
 
-    def store(self, body: Body) -> None:
-        """Put a record into the spool; raises SpoolFull, SpoolBroken, or Misconfigured where there is none."""
+    def queue(self, body: Body) -> Entry:
+        """Put a record in line for the spool; ``write`` makes it durable."""
         if self.spool is None:
             raise Misconfigured("mode 'spool' needs a spool: pass spool=Path(...)")
-        body = self.numbers.recall(body)
-        self.numbers.remember(body, self.spool.put(body).producer_seq)
+        entry = Entry(self.numbers.recall(body))
+        self.spool.queue(entry)
+        return entry
+
+    def write(self, entry: Entry) -> None:
+        """Return once a queued record is on disk; raises SpoolFull or SpoolBroken where it was not taken."""
+        assert self.spool is not None
+        self.spool.write(entry)
+        self.numbers.remember(entry.body, entry.producer_seq)
+
+    def store(self, bodies: list[Body]) -> list[ClientError | None]:
+        """Put records into the spool together, and return what went wrong with each."""
+        errors: list[ClientError | None] = []
+        for entry in [self.queue(body) for body in bodies]:
+            try:
+                self.write(entry)
+            except ClientError as error:
+                errors.append(error)
+            else:
+                errors.append(None)
+        return errors
 
     def number(self, body: Body) -> Body:
         """Return the body with the number that it keeps."""

@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from reasonvault_client.config import Settings
 from reasonvault_client.counters import Tally
@@ -23,7 +23,6 @@ from reasonvault_client.errors import (
     Gone,
     Misconfigured,
     Refused,
-    SpoolBroken,
     SpoolFull,
     Unavailable,
 )
@@ -44,7 +43,7 @@ class Courier:
     Args:
         settings: pauses and limits.
         memory: what ``best_effort`` left in memory.
-        store: puts a record into the spool; None where there is none.
+        store: puts records into the spool, and returns what went wrong with each; None where there is no spool.
         delivery: the spool's delivery; None where there is no spool.
         number: gives a record the number that it keeps.
         send: tries once to send a record, and checks its receipt.
@@ -55,7 +54,7 @@ class Courier:
         self,
         settings: Settings,
         memory: Memory,
-        store: Callable[[Body], None] | None,
+        store: Callable[[list[Body]], Sequence[ClientError | None]] | None,
         delivery: Delivery | None,
         number: Callable[[Body], Body],
         send: Callable[[Body], object],
@@ -117,20 +116,19 @@ class Courier:
     def store_memory(self, timeout: float | None = 0) -> None:
         """Move what is in memory into the spool; what it does not take waits for direct delivery."""
         taken = self._memory.take(timeout)
-        for waiting in taken:
-            try:
-                if self._store is None or waiting.refused_by_spool:
-                    raise SpoolFull("there is no spool")
-                self._store(waiting.body)
-            except (SpoolFull, SpoolBroken) as error:
-                if self._store is not None and not waiting.refused_by_spool:
-                    log.warning("a best_effort record stays in memory: %s", error)
-                waiting.refused_by_spool = True
-                with self._changed:
-                    self._overflow.append(waiting)
-                waiting.settled.set()
-            else:
+        fault = SpoolFull("there is no spool")
+        errors: Sequence[ClientError | None] = [fault] * len(taken)
+        if self._store is not None:
+            errors = self._store([waiting.body for waiting in taken])
+        for waiting, error in zip(taken, errors, strict=True):
+            if error is None:
                 self._memory.settle(waiting)
+                continue
+            if self._store is not None:
+                log.warning("a best_effort record stays in memory: %s", error)
+            with self._changed:
+                self._overflow.append(waiting)
+            waiting.settled.set()
 
     def moving(self) -> bool:
         """Whether records are on their way from memory to the spool."""

@@ -107,7 +107,7 @@ class Delivery:
             held = False
         else:
             held = True
-        self._backlog.clear()  # another process may have delivered meanwhile
+            self._backlog.clear()  # another process may have delivered meanwhile
         try:
             yield held
         finally:
@@ -127,12 +127,12 @@ class Delivery:
             BadReceipt: the vault's receipts do not hold; the records stay in the spool.
             SpoolBroken: the spool cannot be read or written.
         """
-        if not self._trust.known:
-            self._trust.adopt(self._transport.describe())
         items = self._gather()
         if not items:
             self._done.clear()
             return False
+        if not self._trust.known:
+            self._trust.adopt(self._transport.describe())
         self._kept, self._bad = [], None
         try:
             self._send(items)

@@ -11,12 +11,11 @@ from reasonvault_client.encoding import Body
 class Waiting:
     """A record in memory; ``settled`` once it is in the spool, at the vault, or given up."""
 
-    __slots__ = ("body", "refused_by_spool", "settled", "size")
+    __slots__ = ("body", "settled", "size")
 
     def __init__(self, body: Body) -> None:
         self.body = body
         self.size = len(body.data)
-        self.refused_by_spool = False
         self.settled = threading.Event()
 
 

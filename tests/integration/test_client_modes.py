@@ -30,6 +30,7 @@ from reasonvault_client import (
     SpoolFull,
     Unavailable,
     VerifierChanged,
+    courier,
 )
 
 from tests.support.client_server import (
@@ -319,6 +320,22 @@ def test_best_effort_uses_the_spool_while_it_has_room(vault: FakeVault, tmp_path
         until(lambda: client.counters().pending == 0)
         assert client.counters().lost == 0
     assert len(vault.ledger.records) == 2
+
+
+def test_a_burst_of_best_effort_shares_parcels(vault: FakeVault, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"deliver": False, "patience": 0.0, "memory_records": 400}
+    with client_of(vault, spool=tmp_path / "spool", **options) as client:
+        for number in range(400):
+            client.log(record(number), mode="best_effort")
+        until(lambda: not len(client._core.memory))
+        assert client.counters()[1:4] == (400, 0, 0)
+        assert len(list((tmp_path / "spool").glob("*.parcel"))) < 200
+
+
+def test_an_idle_client_asks_nobody(tmp_path: Path) -> None:
+    with Client("http://127.0.0.1:1", "payments", KEY, spool=tmp_path / "spool", **QUICK) as client:
+        assert client._core.courier._try_to_deliver() == courier.POLL
+        assert client.trouble is None
 
 
 def test_modes_that_cannot_be(vault: FakeVault) -> None:

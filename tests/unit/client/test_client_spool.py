@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from reasonvault_client import files, journal, parcel, parking, spoolkey
-from reasonvault_client.counter import Counter, State
+from reasonvault_client.counter import Counter, Held, State
 from reasonvault_client.encoding import Body, encode
 from reasonvault_client.errors import Misconfigured, SpoolBroken, SpoolFull
 from reasonvault_client.spool import Entry, Limits, Spool
@@ -99,6 +99,52 @@ def test_a_counter_that_is_older_than_the_spool_is_mended(tmp_path: Path) -> Non
     again.put(body(3))
     assert held_numbers(again) == [1, 2, 3]
     assert again.counter.peek().records == 3
+
+
+class Killed(BaseException):
+    """Stands for the end of a process."""
+
+
+def test_a_process_that_stays_open_notices_that_another_one_died(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the rename and the counter: the number is given, and nobody has written that down."""
+    stays, dies = spool_in(tmp_path), spool_in(tmp_path)
+    real = Held.store
+
+    def store(self: Held, state: State, *, synced: bool = False) -> None:
+        if not state.dirty:
+            raise Killed
+        real(self, state, synced=synced)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Held, "store", store)
+        with pytest.raises(Killed):
+            dies.put(body(1))
+    stays.put(body(2))
+    assert held_numbers(stays) == [1, 2]
+    assert stays.counter.peek()[:3] == (2, 2, 2)
+
+
+def test_the_counter_is_on_disk_before_a_parcel_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut could take the number back, and it would be given again."""
+    spool = spool_in(tmp_path)
+    spool.put(body(1))
+    done: list[str] = []
+    fsync, unlink = os.fsync, os.unlink
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        fsync(descriptor)
+
+    def noted_unlink(path: Path) -> None:
+        done.append(f"unlink {Path(path).suffix}")
+        unlink(path)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "unlink", noted_unlink)
+    spool.finish(spool.names())
+    assert done == ["sync spool.counter", "unlink .parcel"]
 
 
 def test_a_torn_slot_leaves_the_other_one(tmp_path: Path) -> None:
