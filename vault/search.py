@@ -242,12 +242,17 @@ def _tell(vault: Vault, ledger: str, wanted: Wanted, rows: list[Found], used: Gr
 
 def _later(one: int | None, other: int | None) -> datetime | None:
     known = [us for us in (one, other) if us is not None]
-    return _moment(max(known)) if known else None
+    return _within_calendar(max(known)) if known else None
 
 
 def _earlier(one: int | None, other: int | None) -> datetime | None:
     known = [us for us in (one, other) if us is not None]
-    return _moment(min(known)) if known else None
+    return _within_calendar(min(known)) if known else None
+
+
+def _within_calendar(us: int) -> datetime:
+    """Return a bound as the database can compare it. One beyond the calendar must bound nothing less for that."""
+    return _moment(us) or (datetime.max if us > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def _moment(us: int) -> datetime | None:
