@@ -123,7 +123,7 @@ def test_bounds_beyond_the_calendar_do_not_widen_a_grant(vault: Vault, anna: Act
     after, before = 253_402_300_799_000_000 + 43_200_000_000, -62_135_596_800_000_000 - 43_200_000_000
     assert _find(vault, anna, start=after).rows == []
     assert _find(vault, anna, end=before).rows == []
-    assert {_id for _id in _ids(_find(vault, anna, start=before, end=after))} == {
+    assert set(_ids(_find(vault, anna, start=before, end=after))) == {
         f"dec-{n}" for n in range(1, CN + 1) if n % 28 == 4
     }
 
