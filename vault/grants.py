@@ -22,6 +22,8 @@ from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
 
 _MAX_TEXT = 500
+# Years that RFC 3339 and everybody's calendar spell alike, in microseconds.
+_FIRST, _LAST = -30_610_224_000_000_000, 253_402_300_799_000_000
 
 
 class Told(NamedTuple):
@@ -62,6 +64,8 @@ def request(
         raise UsageError("record classes are up to 32 words of A-Z a-z 0-9 . _ : / + -")
     if not 0 < len(ledgers) <= 16:
         raise UsageError("a grant names 1 to 16 ledgers")
+    if not all(_FIRST <= instant <= _LAST for instant in (start, end, expires_at) if instant is not None):
+        raise UsageError("times of a grant lie in the years 1000 to 9999")
     scope = Scope(
         tuple(sorted({str(ledger.id) for ledger in ledgers})),
         _whole(start),

@@ -337,6 +337,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"classes": tuple(f"c-{n}" for n in range(33))}, "classes"),
     ({"start": 2_000_000, "end": 2_000_000}, "ends before"),
     ({"expires_at": 0}, "expired already"),
+    ({"start": -30_610_224_000_000_001}, "years 1000 to 9999"),
+    ({"end": -62_135_596_800_000_000}, "years 1000 to 9999"),
+    ({"expires_at": 253_402_300_800_000_000}, "years 1000 to 9999"),
     ({"expires_at": 4_102_444_800_000_000}, "366 days"),
 ]
 
@@ -348,6 +351,8 @@ def test_what_no_grant_can_say(vault: Vault, anna: Actor) -> None:
     with pytest.raises(UsageError, match="ledgers"):
         asked(vault, anna, [])
     assert happened(vault, "grant.requested") == []
+    oldest = asked(vault, anna, ["cn"], start=-30_610_224_000_000_000, end=253_402_300_799_000_000)
+    assert vault.register.standing().grants[oldest.id].scope == oldest.scope
 
 
 def test_people_of_a_provider_are_what_their_login_said(vault: Vault, olaf: Actor) -> None:
