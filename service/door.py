@@ -85,19 +85,19 @@ async def login(request: AnyRequest, runtime: Runtime, name: str, password: str)
     Raises:
         HttpProblem: 401; 429 for an address that tried too often.
     """
-    require_rate(runtime.stranger_rate, _address(request), "too many attempts to log in: wait")
+    require_rate(runtime.stranger_rate, _address(request, runtime), "too many attempts to log in: wait")
     try:
         actor = await runtime.verb(runtime.accounts.login, runtime.vault, name, password)
     except Denied as error:
         runtime.metrics.denial("login")
         raise HttpProblem("unauthenticated", str(error)) from None
-    runtime.stranger_rate.forget(_address(request))
+    runtime.stranger_rate.forget(_address(request, runtime))
     assert actor.generation is not None
     return runtime.tokens.issue(actor.name, actor.generation, runtime.settings.service.token_seconds)
 
 
 async def _refused(request: AnyRequest, runtime: Runtime, kind: str, code: str) -> HttpProblem:
-    require_rate(runtime.stranger_rate, _address(request), "too many attempts: wait")
+    require_rate(runtime.stranger_rate, _address(request, runtime), "too many attempts: wait")
     facts = {"kind": kind, "code": code}
     runtime.metrics.denial(code)
     await runtime.verb(events.record, runtime.vault.acting(STRANGER), "auth.failed", facts)
@@ -112,5 +112,10 @@ def _bearer(request: AnyRequest) -> str | None:
     return token.strip() if usable else None
 
 
-def _address(request: AnyRequest) -> str:
-    return address_key(request.client.host if request.client else "")
+def _address(request: AnyRequest, runtime: Runtime) -> str:
+    """Return whose attempts count together: the peer's, or whoever a trusted proxy says it speaks for."""
+    peer = request.client.host if request.client else ""
+    if runtime.settings.service.behind_proxy:
+        # The last entry is the proxy's own; those before it are the client's to invent.
+        peer = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() or peer
+    return address_key(peer)

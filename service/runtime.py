@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
 
+from service import logs
 from service.accounts import Accounts
 from service.committer import Lanes
 from service.identity.oidc import OidcVerifier
@@ -78,6 +79,7 @@ class Runtime:
         self.loop = asyncio.get_running_loop()
         self.batches = asyncio.Semaphore(service.batches)
         self.stopping = False
+        vault.register.observe = metrics.event
         self._writing = opened.writing
         self._lanes = lanes
         self._verbs = ThreadPoolExecutor(_VERBS, "verb")
@@ -86,6 +88,7 @@ class Runtime:
         self._ledgers: dict[str, Ledger] = {}
         self._lines: dict[UUID, RecordLine] = {}
         self._opening = threading.Lock()
+        self._dropped = 0
 
     async def verb(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking verb in a thread of its own."""
@@ -158,6 +161,12 @@ class Runtime:
     def waiting(self) -> int:
         """Return how many records wait for a commit."""
         return sum(len(line.line) for line in list(self._lines.values()))
+
+    def note_dropped(self) -> None:
+        """Count the log keys that were dropped since the last look."""
+        dropped = logs.dropped()
+        self.metrics.log_keys_dropped(dropped - self._dropped)
+        self._dropped = dropped
 
     def close(self) -> None:
         """Finish what was begun."""

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.postgres import Database, Run
 from vault.db.embedded import EmbeddedServer
+
+# No test fails for being slow: machines are shared, and speed belongs into bench.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,8 @@ def commit(tickets: list[Ticket]) -> None:
         for ticket, error in decided:
             ticket.seq, ticket.error = seq, error
             seq += len(ticket.happened)
+            for event in ticket.happened:
+                vault.register.observe(event.name)
     except Exception as error:  # everybody in the group hears of it; nothing was committed, or nobody knows
         for ticket in tickets:
             ticket.error = error

@@ -47,6 +47,7 @@ class Register:
         line: where events wait for their group.
         keys: what seals details, by group and day.
         person_key: makes people's ids; None until first needed.
+        observe: told the name of each event that this process wrote.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Register:
         self.line: GroupCommit[Any] = GroupCommit(commit, most=_MOST)
         self.keys: dict[tuple[str, str], GroupKeys] = {}
         self.person_key: bytes | None = None
+        self.observe: Callable[[str], None] = lambda _name: None
         self._engine = engine
         self._checkpoints = checkpoints
         self._events = events

@@ -135,7 +135,8 @@ def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
         nonlocal size
         if waiting:
             taken = line.take(waiting, key)
-            _count(runtime, taken)
+            for answer in taken:
+                common.count(runtime.metrics, answer.result)
             answers.put(_spelled(taken, request_id, batch.minimal))
             waiting.clear()
             size = 0
@@ -202,14 +203,6 @@ def _spelled(taken: list[Answer], request_id: str, minimal: bool) -> bytes:
 class _Held(msgspec.Struct):
     leaf: str
     proof: str
-
-
-def _count(runtime: Runtime, taken: list[Answer]) -> None:
-    for result, _ in taken:
-        if result.status is Status.REFUSED:
-            runtime.metrics.refused(result.code)
-        else:
-            runtime.metrics.record("conflict" if result.status is Status.CONFLICTING else result.status.value)
 
 
 class _Body(io.RawIOBase):

@@ -14,11 +14,16 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 
 from service import problems
 from service.door import AnyRequest
+from service.metrics import Metrics
 from service.problems import Problem
 from service.runtime import Runtime
+from vault.settling import Result, Status
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+
+GUARD: Final = frozenset({"card_number", "track_data", "cvv"})
+"""Codes of refusals that are the guard's."""
 
 _SAYS: Final = {
     400: "The request cannot be read.",
@@ -109,6 +114,19 @@ def encoding_of(request: AnyRequest, accepted: Iterable[str]) -> str:
         words = ", ".join(accepted)
         raise problems.HttpProblem("unsupported-media-type", f"the body's Content-Encoding is one of: {words}")
     return given
+
+
+def count(metrics: Metrics, result: Result) -> None:
+    """Count what became of a record."""
+    match result.status:
+        case Status.ACCEPTED | Status.DUPLICATE:
+            metrics.record(result.status.value)
+        case Status.CONFLICTING:
+            metrics.record("conflict")
+        case Status.REFUSED:
+            metrics.refused(result.code)
+            if result.code in GUARD:
+                metrics.guard(result.code)
 
 
 def document_of(text: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -14,13 +14,12 @@ from litestar.response import Response
 from service import door, problems, schema
 from service.door import AnyRequest
 from service.routes import common
-from service.runtime import require_ledger, require_rate
+from service.runtime import Runtime, require_ledger, require_rate
 from vault import reading, search
 from vault.core import canonical
 from vault.core.parse import MAX_RECORD
 from vault.core.receipt import Receipt
 from vault.core.standing import ProducerKey
-from vault.settlement import Answer
 from vault.settling import Status
 
 _RECEIPT = ResponseSpec(Receipt, description="The record is in the vault, durable and signed.", generate_examples=False)
@@ -41,16 +40,24 @@ async def append(request: AnyRequest, ledger: str) -> Response[bytes]:
     key = await door.producer(request, runtime)
     common.require_media_type(request, common.JSON)
     common.encoding_of(request, ("identity",))
-    require_rate(runtime.producer_rate, key.producer, "this producer sends too fast")
+    _require_rate(runtime, key)
     found = require_ledger(await runtime.ledger(ledger), key)
     answer = await runtime.append(found, key, await body_of(request))
-    _count(runtime.metrics, answer)
+    common.count(runtime.metrics, answer.result)
     if answer.receipt is None:
         problem = problems.of_result(answer.result)
         return common.raw(
             problems.encode(problem, request.scope["state"]["request_id"]), problem.status, problems.MEDIA_TYPE
         )
     return common.raw(answer.receipt, 201 if answer.result.status is Status.ACCEPTED else 200)
+
+
+def _require_rate(runtime: Runtime, key: ProducerKey) -> None:
+    try:
+        require_rate(runtime.producer_rate, key.producer, "this producer sends too fast")
+    except problems.HttpProblem:
+        runtime.metrics.limited(key.producer)
+        raise
 
 
 async def body_of(request: AnyRequest) -> bytes:
@@ -67,17 +74,6 @@ async def body_of(request: AnyRequest) -> bytes:
             raise problems.HttpProblem("too-large", "a record has 1 MiB at the most", code="too_large")
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _count(metrics: Any, answer: Answer) -> None:
-    result = answer.result
-    match result.status:
-        case Status.ACCEPTED | Status.DUPLICATE:
-            metrics.record(result.status.value)
-        case Status.CONFLICTING:
-            metrics.record("conflict")
-        case Status.REFUSED:
-            metrics.refused(result.code)
 
 
 @get(
