@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ _HANDLERS: Final = [
     health.metrics,
     health.reference,
 ]
+_MISSING_MEMBER: Final = re.compile(r"Object missing required field `([a-z_]+)`")
 _log = structlog.get_logger()
 
 
@@ -132,11 +134,11 @@ def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
 def _translated(error: Exception) -> tuple[problems.Problem, int | None]:
     match error:
         case ValidationException():
-            # The library's sentence may quote the value; which member it is says enough.
             extra = error.extra if isinstance(error.extra, list) else []
-            keys = [str(one.get("key", "")) for one in extra if isinstance(one, dict)]
-            place = next((key for key in keys if key), "")
-            return problems.problem("invalid", f"{place or 'the request'} is not what it should be", path=place), None
+            first = next((one for one in extra if isinstance(one, dict) and one.get("key")), {})
+            place = "" if first.get("key") == "data" else str(first.get("key", ""))
+            said = _at_fault(place, str(first.get("message", "")))
+            return problems.problem("invalid", said, path=place), None
         case NotFoundException():
             return problems.problem("not-found", "nothing is here"), None
         case MethodNotAllowedException():
@@ -146,5 +148,16 @@ def _translated(error: Exception) -> tuple[problems.Problem, int | None]:
         case HTTPException() if error.status_code == 415:
             return problems.problem("unsupported-media-type", "the body's Content-Type is application/json"), None
         case ClientException():
-            return problems.problem("malformed-request", "the request cannot be read"), None
+            said = "the request cannot be read: a body is JSON, with Content-Type application/json"
+            return problems.problem("malformed-request", said), None
     return problems.of_error(error)
+
+
+def _at_fault(place: str, message: str) -> str:
+    """Return what is wrong with a request. The library's own sentence may quote a value, so only names of ours pass."""
+    missing = _MISSING_MEMBER.match(message)
+    if missing is not None:
+        return f"{place or 'the body'} lacks the member {missing[1]}"
+    if message.startswith("Object contains unknown field"):
+        return f"{place or 'the body'} has a member that is not known here"
+    return f"{place or 'the request'} is not what it should be"

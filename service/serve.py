@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from service import committer, logs, metrics
 from service.app import build
 from service.settings import Settings
 from service.wiring import open_vault
-from vault.core.errors import UsageError
+from vault.core.errors import Unavailable, UsageError
 
 _PR_SET_PDEATHSIG: Final = 1
 _HEAD_BYTES: Final = 65_536
@@ -53,7 +54,8 @@ def serve(home: Path, passphrase: bytes, settings: Settings, ready: Callable[[],
     logs.configure(service.log_level, sys.stderr.buffer)
     with open_vault(home, passphrase):
         pass
-    counters = home / "metrics"
+    require_free(service.address)
+    counters = home / "metrics" / str(port)  # another service of this home counts for itself
     shutil.rmtree(counters, ignore_errors=True)
     metrics.share(counters)
     multiprocessing.set_start_method("fork", force=True)
@@ -97,6 +99,22 @@ def serve(home: Path, passphrase: bytes, settings: Settings, ready: Callable[[],
         raise UsageError(f"cannot listen on {service.listen}: {error}") from None
     finally:
         shutil.rmtree(counters, ignore_errors=True)
+
+
+def require_free(address: tuple[str, int]) -> None:
+    """Refuse a port that somebody listens on. Workers share theirs, so a second service would silently share it too.
+
+    Raises:
+        Unavailable: the port is taken, or the address is not this machine's.
+    """
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
 def _end_with(supervisor: int) -> None:

@@ -58,9 +58,11 @@ def up(
     wanted = settings.load(
         home, listen=listen, workers=workers, tls_cert=tls_cert, tls_key=tls_key, log_level=log_level
     )
+    serving.require_free(wanted.service.address)  # first: a password must not be made and then never shown
     new = wiring.initialise(home, phrase)
     if new:
-        click.echo(f"made a vault in {home}; export a recovery file soon: 'reasonvault keys recovery export'", err=True)
+        click.echo(f"made a vault in {home}", err=True)
+        click.echo("make a recovery file soon: 'reasonvault keys recovery export FILE --custodian NAME'", err=True)
     first = _first_login(home, phrase)
     serving.serve(home, phrase, wanted, lambda: _say_address(wanted, first))
 

@@ -61,7 +61,7 @@ def events(
     if page.before is not None:
         words.append(f"older ones: --before {page.before}")
     document = {"events": rows, "before": page.before, "access_event": page.access}
-    say("\n".join(words), document)
+    say("\n".join(words) or "no event fits", document)
 
 
 def _short(facts: dict[str, object], lead: str = "") -> str:

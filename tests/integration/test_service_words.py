@@ -1,0 +1,73 @@
+"""What a stranger is told: which member is wrong, which port is taken, which name nobody knows."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from service.serve import require_free
+from tests.support.serving import PASSWORD, ROOT, serving
+from tests.support.vault import Installation
+from vault.core.errors import Unavailable
+
+
+def test_a_wrong_body_is_told_by_our_own_names_and_never_by_what_was_sent(installation: Installation) -> None:
+    with serving(installation) as service:
+
+        def told(body: Any) -> str:
+            answer = service.client.post("/v1/login", json=body)
+            assert answer.status_code == 422
+            return str(answer.json()["detail"])
+
+        assert told({"user": "anna"}) == "the body lacks the member password"
+        assert told({"user": "anna", "password": "x", "secret-4711": 1}) == (
+            "the body has a member that is not known here"
+        )
+        assert told({"user": 7, "password": "x"}) == "user is not what it should be"
+        form = service.client.post("/v1/login", data={"user": "anna"})
+        assert form.status_code == 400
+        assert "Content-Type application/json" in form.json()["detail"]
+
+        port = service.client.base_url.port
+        assert port is not None
+        with pytest.raises(Unavailable, match="cannot listen on"):
+            require_free(("127.0.0.1", port))
+        second = _run(installation, "serve", "--listen", f"127.0.0.1:{port}")
+        assert (second.returncode, second.stdout) == (5, "")
+        assert second.stderr == f"reasonvault: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+def test_a_first_password_is_not_made_where_nobody_would_see_it(installation: Installation) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ran = _run(installation, "up", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert ran.returncode == 5
+    assert _run(installation, "user", "list").stdout == "there are no accounts\n"
+
+
+def test_a_name_that_nobody_knows_is_no_missing_evidence(installation: Installation) -> None:
+    file = installation.home.parent / "password"
+    file.write_text(PASSWORD)
+    more = {"REASONVAULT_PASSWORD_FILE": str(file)}
+    assert _run(installation, "user", "add", "olaf", "--role", "officer", **more).returncode == 0
+    ran = _run(installation, "grant", "approve", "g-nobody", "--user", "olaf", **more)
+    assert (ran.returncode, ran.stderr) == (2, "reasonvault: there is no such grant\n")
+    assert _run(installation, "events", "--event", "no.such").stdout == "no event fits\n"
+
+
+def _run(installation: Installation, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        env={**os.environ, **installation.environment(), **more},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
