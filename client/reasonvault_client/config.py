@@ -72,7 +72,8 @@ class Settings:
         tls: a context of one's own, such as one with a client certificate.
         insecure: allows http:// to another host, where something in between encrypts.
         compress: whether batches are sent in gzip.
-        batch_records, batch_bytes: what one batch holds at most.
+        batch_records, batch_bytes: what one batch holds at most. It is sent whole before the answer is read, so the
+            connection must be able to hold what the vault answers meanwhile.
         deliver: whether a thread of this process delivers what is spooled.
         patience: seconds that ``best_effort`` waits for a slow disk at most.
         memory_records, memory_bytes: what ``best_effort`` keeps in memory at most when the spool takes nothing.
@@ -103,8 +104,8 @@ class Settings:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     insecure: bool = False
     compress: bool = True
-    batch_records: int = 500
-    batch_bytes: int = 4 * 1024 * 1024
+    batch_records: int = 250
+    batch_bytes: int = 1024 * 1024
     deliver: bool = True
     patience: float = 0.05
     memory_records: int = 1000

@@ -147,6 +147,25 @@ def test_the_counter_is_on_disk_before_a_parcel_goes(tmp_path: Path, monkeypatch
     assert done == ["sync spool.counter", "unlink .parcel"]
 
 
+def test_a_child_lets_go_of_a_lock_that_came_with_it(tmp_path: Path) -> None:
+    """Forked in a way that tells nobody beforehand: kept open, the lock would outlive the parent."""
+    counter = Counter(tmp_path / "counter")
+    with counter.locked():
+        held = counter._descriptor
+        assert held is not None
+        child = os.fork()
+        if child == 0:
+            counter.after_fork_in_child()
+            try:
+                os.fstat(held)
+            except OSError:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with counter.locked():
+        pass
+
+
 def test_a_torn_slot_leaves_the_other_one(tmp_path: Path) -> None:
     counter = Counter(tmp_path / "counter")
     for number in range(1, 4):
