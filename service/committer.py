@@ -99,6 +99,7 @@ def _commit(home: Path, passphrase: bytes, pipes: Sequence[Connection]) -> int:
     try:
         with open_for_service(home, passphrase, connections=LANES + 1) as opened:
             vault = opened.writing
+            vault.register.standing()  # the first look may take a while: not on a record's time
             settlements: dict[UUID, Settlement] = {}
 
             def serve(pipe: Connection) -> None:

@@ -4,23 +4,27 @@ Following means: read every leaf since the last look, hash it into the frontier,
 frontier is the head's and the head is the one this vault signed or announced. So a grant or a producer key counts only
 if the chain says so; rows that somebody else put there, or took away, end in ``Forked`` and nobody gets in.
 
-Writing goes in groups (vault.events). Both cost the same however long the ledger is, but for the first look, which
-reads all of it.
+Writing goes in groups (vault.events). What was followed is remembered outside the database from time to time, signed,
+so that the first look of a process need not read a ledger of millions: it goes on from there, and the frontier that it
+ends with must be the head's all the same.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Engine
 
 from vault.checkpoints import Checkpoints
 from vault.core import leaf, packing
-from vault.core.errors import Forked, Modified
+from vault.core.errors import Forked, Modified, VaultError
 from vault.core.leaf import EventLeaf
 from vault.core.standing import Standing, interesting
 from vault.core.tree import Frontier, leaf_hash
@@ -32,6 +36,9 @@ from vault.groupcommit import GroupCommit
 if TYPE_CHECKING:
     from vault.provision import GroupKeys
 
+_NAME_OUTSIDE = "standing"
+_WORTH = 5000  # events whose reading takes longer than remembering what they said
+_MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered
 _MOST = 256  # events of a group: some hundred kilobytes under the lock
 # A leaf's members stand in canonical order, so its name can be told without parsing the leaf.
 _NAME = re.compile(rb'\{"actor":"[^"]*","at":"[^"]*","event":"([a-z._]+)"')
@@ -65,6 +72,7 @@ class Register:
         self._frontier = Frontier()
         self._head: HeadRow | None = None
         self._note: str | None = None  # the checkpoint before the last look
+        self._remembered = 0  # size of what is remembered outside the database
 
     @property
     def latest(self) -> Standing:
@@ -93,9 +101,17 @@ class Register:
                     raise Forked("the events ledger has no head", str(self._events))
                 self._checkpoints.require_consistent(self._events, head, earlier)
                 if head != self._head:
-                    self._follow(connection, head)
+                    self._recall()
+                    try:
+                        self._follow(connection, head)
+                    except Forked:
+                        if not self._remembered:
+                            raise
+                        self._forget()  # what was remembered may be of another history than the ledger's
+                        self._follow(connection, head)
                 self._note = note
-                return self._standing
+            self._remember()
+            return self._standing
 
     def standing_under_lock(self, connection: Connection) -> Standing:
         """Return the standing while the caller's transaction holds the head's lock, which compared the head already."""
@@ -119,6 +135,32 @@ class Register:
             raise Forked("the events are not the tree that was signed: nobody is let in", str(self._events), head.size)
         self._standing, self._frontier, self._head = standing, frontier, head
         return standing
+
+    def _recall(self) -> None:
+        """Before the first look: begin where another process left off."""
+        if self._head is None and (text := self._checkpoints.recall(self._events, _NAME_OUTSIDE)) is not None:
+            try:
+                peaks, document = text.splitlines()
+                standing = msgspec.json.decode(urlsafe_b64decode(document), type=Standing)
+                self._frontier = Frontier.from_bytes(standing.size, bytes.fromhex(peaks))
+            except (ValueError, msgspec.MsgspecError, Modified):
+                return  # of another version of ours
+            self._standing, self._remembered = standing, standing.size
+
+    def _forget(self) -> None:
+        self._standing, self._frontier, self._head, self._remembered = Standing(), Frontier(), None, 0
+
+    def _remember(self) -> None:
+        """Leave what was followed for the next process, once that saves it something."""
+        if self._standing.size - self._remembered < _WORTH:
+            return
+        document = urlsafe_b64encode(msgspec.json.encode(self._standing)).decode("ascii")
+        if len(document) < _MOST_OUTSIDE:
+            with suppress(VaultError):  # who cannot sign, or write, does without
+                self._checkpoints.remember(
+                    self._events, _NAME_OUTSIDE, f"{self._frontier.to_bytes().hex()}\n{document}\n"
+                )
+        self._remembered = self._standing.size
 
 
 def _take(standing: Standing, data: bytes, seq: int) -> None:
