@@ -30,6 +30,7 @@ _AGAIN = ResponseSpec(Receipt, description="The same record was there already: i
     "/v1/ledgers/{ledger:str}/records",
     operation_class=common.body(common.JSON, "One `reasoning-log/1`; exactly these bytes are sealed."),
     responses={201: _RECEIPT, 200: _AGAIN} | common.told(401, 403, 409, 410, 413, 415, 422, 429, 503),
+    request_max_body_size=None,  # body_of counts
     summary="Append one record",
     tags=["producers"],
 )
