@@ -17,6 +17,7 @@ from reasonvault_client import files, journal, parcel, parking, spoolkey
 from reasonvault_client.counter import Counter, Held, State
 from reasonvault_client.encoding import Body, encode
 from reasonvault_client.errors import Misconfigured, SpoolBroken, SpoolFull
+from reasonvault_client.numbering import Numbers
 from reasonvault_client.spool import Entry, Limits, Spool
 from reasonvault_client.spoolkey import SpoolKey
 
@@ -164,6 +165,16 @@ def test_a_child_lets_go_of_a_lock_that_came_with_it(tmp_path: Path) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with counter.locked():
         pass
+
+
+def test_a_number_is_on_disk_before_it_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = Numbers(Counter(tmp_path / "counter"))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert json.loads(numbers.give(body(1)))["producer_seq"] == 1
+    assert len(synced) == 1
+    assert json.loads(numbers.give(body(1)))["producer_seq"] == 1
+    assert json.loads(numbers.give(body(2)))["producer_seq"] == 2
 
 
 def test_a_torn_slot_leaves_the_other_one(tmp_path: Path) -> None:

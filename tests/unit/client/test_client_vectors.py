@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reasonvault_client import leaf, note, proof, receipts, tree
 from reasonvault_client.errors import BadReceipt, Misconfigured
 
+from tests.support.client_server import FakeLedger
 from vault.core import tree as vault_tree
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -150,6 +151,16 @@ def test_a_changed_byte_is_found(data: st.DataObject) -> None:
         receipts.check(damaged, record, verifiers, origin)
     with pytest.raises(BadReceipt, match="other bytes"):
         receipts.check(receipt, record + b" ", verifiers, origin)
+
+
+@pytest.mark.parametrize(("sent", "sealed"), [(None, 5), (5, None), (5, 6)])
+def test_leaf_and_record_must_name_the_same_number(sent: int | None, sealed: int | None) -> None:
+    ledger = FakeLedger()
+    record = json.dumps({"id": "a"} if sent is None else {"id": "a", "producer_seq": sent}).encode()
+    held = ledger._append(record, sealed)
+    verifiers = [note.parse_verifier(ledger.verifier)]
+    with pytest.raises(BadReceipt, match="producer_seq"):
+        receipts.check(json.dumps(ledger.receipt(held)).encode(), record, verifiers, ledger.origin)
 
 
 def test_a_receipt_shows_no_secret() -> None:
