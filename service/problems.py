@@ -14,6 +14,7 @@ import msgspec
 from vault.core.errors import (
     Denied,
     EvidenceError,
+    Misconfigured,
     Missing,
     RefusedInput,
     Unavailable,
@@ -94,6 +95,8 @@ def of_error(error: BaseException) -> tuple[Problem, int | None]:
             return problem("not-found", str(error)), None
         case EvidenceError():
             return problem("evidence", "the vault's evidence does not hold here; its operator must look"), 60
+        case Misconfigured():
+            return problem("unavailable", "the vault is not set up right; its operator must look"), 60
         case UsageError():
             return problem("invalid", str(error)), None
         case VaultError():

@@ -5,6 +5,7 @@ Every error is one clear line: what, where, what to do. It never carries record 
 
     VaultError
       UsageError      2   the caller: the command or the configuration is wrong
+        Misconfigured     the operator, where the caller is somebody else: the database lets the vault do too little
       RefusedInput    3   the producer: this record cannot be kept as it is
       Denied          4   the auditor or the compliance officer: a right is missing
       Unavailable     5   the operator: wait or repair, then try again; nothing was lost
@@ -30,6 +31,10 @@ class UsageError(VaultError):
     """The command, its arguments or the configuration cannot work."""
 
     exit_code = 2
+
+
+class Misconfigured(UsageError):
+    """The configuration cannot work, whatever is asked: a request over the network is not to blame for it."""
 
 
 class RefusedInput(VaultError):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from vault.core.errors import Forked, Unavailable, UnknownOutcome, UsageError, VaultError
+from vault.core.errors import Forked, Misconfigured, Unavailable, UnknownOutcome, VaultError
 
 APP_ROLE = "reasonvault_app"
 
@@ -78,7 +78,7 @@ def _translate(cause: BaseException | None, error: Exception) -> VaultError:
     if state == _DISK_FULL:
         return Unavailable("database: disk full; free space and run the same command again")
     if state.startswith(("28", "3D")) or state == "42501":
-        return UsageError(f"database: {said}")
+        return Misconfigured(f"database: {said}")
     if not state and isinstance(cause, psycopg.OperationalError):
         return Unavailable("database: cannot connect, or the connection was lost; check that the server runs")
     return Unavailable(f"database: {said} ({state or 'no state'})")
