@@ -57,6 +57,7 @@ class Gone(Exception):
     | common.told(401, 403, 415, 429, 503),
     summary="Append many records",
     tags=["producers"],
+    security=common.BY_PRODUCER,
 )
 async def append_batch(request: AnyRequest, ledger: str) -> Response[Any]:
     """Append a stream of records. Each line is answered with `{"line", "status", "receipt"}` or with

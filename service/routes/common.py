@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
@@ -21,6 +21,9 @@ from vault.settling import Result, Status
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+
+BY_PRODUCER: Final[list[dict[str, list[str]]]] = [{"producer": []}]
+BY_PERSON: Final[list[dict[str, list[str]]]] = [{"person": []}]
 
 GUARD: Final = frozenset({"card_number", "track_data", "cvv"})
 """Codes of refusals that are the guard's."""
@@ -61,11 +64,8 @@ def body(media_type: str, says: str) -> type[Operation]:
 
     @dataclass
     class WithBody(Operation):
-        request_body: RequestBody | None = field(
-            default_factory=lambda: RequestBody(
-                content={media_type: OpenAPIMediaType(Schema(description=says))}, required=True
-            )
-        )
+        def __post_init__(self) -> None:  # the framework says None here, which would win over a default
+            self.request_body = RequestBody({media_type: OpenAPIMediaType(Schema(description=says))}, required=True)
 
     return WithBody
 

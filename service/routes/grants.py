@@ -25,6 +25,7 @@ GrantId = Annotated[str, Parameter(max_length=64)]
     responses={201: _GRANT} | common.told(400, 401, 403, 415, 422, 429, 503),
     summary="Ask for a grant",
     tags=["grants"],
+    security=common.BY_PERSON,
 )
 async def ask(request: AnyRequest, data: schema.GrantAsk) -> Response[bytes]:
     """Ask to open records. Nothing can be opened until a compliance officer, somebody else, has approved."""
@@ -61,6 +62,7 @@ async def ask(request: AnyRequest, data: schema.GrantAsk) -> Response[bytes]:
     responses={200: ResponseSpec(schema.GrantPage, generate_examples=False)} | common.told(401, 403, 429, 503),
     summary="List grants",
     tags=["grants"],
+    security=common.BY_PERSON,
 )
 async def listing(request: AnyRequest) -> Response[bytes]:
     """List one's own grants; a compliance officer sees all of them."""
@@ -76,6 +78,7 @@ async def listing(request: AnyRequest) -> Response[bytes]:
     responses={200: _GRANT} | common.told(401, 403, 404, 422, 429, 503),
     summary="Approve a grant",
     tags=["grants"],
+    security=common.BY_PERSON,
 )
 async def approve(request: AnyRequest, grant: GrantId) -> Response[bytes]:
     """Approve a request of somebody else."""
@@ -90,6 +93,7 @@ async def approve(request: AnyRequest, grant: GrantId) -> Response[bytes]:
     responses={200: _GRANT} | common.told(401, 403, 404, 422, 429, 503),
     summary="Revoke a grant",
     tags=["grants"],
+    security=common.BY_PERSON,
 )
 async def revoke(request: AnyRequest, grant: GrantId) -> Response[bytes]:
     """End a grant at once, or take a request back."""

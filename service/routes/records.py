@@ -33,6 +33,7 @@ _AGAIN = ResponseSpec(Receipt, description="The same record was there already: i
     request_max_body_size=None,  # body_of counts
     summary="Append one record",
     tags=["producers"],
+    security=common.BY_PRODUCER,
 )
 async def append(request: AnyRequest, ledger: str) -> Response[bytes]:
     """Seal one record and answer with its receipt. Sending it again is safe: the same id with the same bytes gets the
@@ -83,6 +84,7 @@ async def body_of(request: AnyRequest) -> bytes:
     | common.told(400, 401, 403, 422, 429, 503),
     summary="Search",
     tags=["auditors"],
+    security=common.BY_PERSON,
 )
 async def find(
     request: AnyRequest,
@@ -151,6 +153,7 @@ def _found(row: search.Found) -> schema.FoundView:
     | common.told(400, 401, 403, 404, 422, 429, 503),
     summary="Open one record",
     tags=["auditors"],
+    security=common.BY_PERSON,
 )
 async def show(
     request: AnyRequest,
@@ -200,6 +203,7 @@ def _record_id(request: AnyRequest) -> str:
     responses={200: ResponseSpec(schema.LedgerView, generate_examples=False)} | common.told(401, 403, 429, 503),
     summary="What receipts of a ledger are checked with",
     tags=["producers"],
+    security=common.BY_PRODUCER + common.BY_PERSON,
 )
 async def ledger_view(request: AnyRequest, ledger: str) -> Response[bytes]:
     """Tell a ledger's origin and verifier key. Pin the key: whoever answers here could answer with another one."""

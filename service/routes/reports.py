@@ -25,6 +25,7 @@ ReportId = Annotated[str, Parameter(max_length=64)]
     responses={202: _REPORT} | common.told(400, 401, 403, 415, 422, 429, 503),
     summary="Ask for a report",
     tags=["reports"],
+    security=common.BY_PERSON,
 )
 async def ask(request: AnyRequest, data: schema.ReportAsk) -> Response[bytes]:
     """Have a report made, under a grant that covers the whole ledger. It is made by a process of its own; watch it."""
@@ -44,6 +45,7 @@ async def ask(request: AnyRequest, data: schema.ReportAsk) -> Response[bytes]:
     responses={200: _REPORT} | common.told(401, 404, 422, 429, 503),
     summary="Watch a report",
     tags=["reports"],
+    security=common.BY_PERSON,
 )
 async def watch(request: AnyRequest, report: ReportId) -> Response[bytes]:
     """Say where a report of one's own stands."""
@@ -58,6 +60,7 @@ async def watch(request: AnyRequest, report: ReportId) -> Response[bytes]:
     | common.told(401, 403, 404, 422, 429, 503),
     summary="Fetch a report",
     tags=["reports"],
+    security=common.BY_PERSON,
 )
 async def fetch(request: AnyRequest, report: ReportId) -> File:
     """Fetch the PDF, if the grant it was made under still holds. The fetching is an event before a byte leaves."""

@@ -36,6 +36,7 @@ async def login(request: AnyRequest, data: schema.LoginAsk) -> Response[bytes]:
     | common.told(400, 401, 403, 422, 429, 503),
     summary="Who did what",
     tags=["auditors"],
+    security=common.BY_PERSON,
 )
 async def events(
     request: AnyRequest,
