@@ -408,3 +408,12 @@ def test_a_number_is_spliced_in_without_touching_the_rest(document: dict[str, in
     numbered = made.numbered(7)
     assert json.loads(numbered) == {**document, "producer_seq": 7}
     assert numbered.startswith(made.data[:-1])
+
+
+def test_a_number_that_is_null_makes_room_for_one() -> None:
+    """null means absent; the key twice would be refused by the vault."""
+    made = encode({"producer_seq": None, "id": "a"}, number=True)
+    assert made.numbered(3) == b'{"id":"a","producer_seq":3}'
+    assert encode({}, number=True).numbered(1) == b'{"producer_seq":1}'
+    assert not encode({"producer_seq": 9}, number=True).wants_number
+    assert not encode(b"{}", number=True).wants_number
