@@ -34,6 +34,7 @@ _SAYS: Final = {
     403: "A right is missing. The attempt is an event.",
     404: "Nothing is here, or nothing that you may know of.",
     405: "This place does not know the method.",
+    408: "The body did not arrive in time.",
     409: "The state of things does not allow it.",
     410: "The record is not kept any more.",
     413: "Too large.",

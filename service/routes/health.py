@@ -92,7 +92,8 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     runtime.metrics.queue(runtime.waiting())
     runtime.note_dropped()
     body, media_type = runtime.metrics.render()
-    return common.raw(body, 200, media_type)
+    # The framework adds the charset to a text; named twice, the header could not be parsed by Prometheus.
+    return common.raw(body, 200, media_type.removesuffix("; charset=utf-8"))
 
 
 @get("/openapi.json", include_in_schema=False)
