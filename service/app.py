@@ -99,6 +99,7 @@ def application(**more: Any) -> Litestar:
             title="Reasonvault",
             version=API_VERSION,
             description="Payment services append reasoning logs; auditors read them under grants.",
+            use_handler_docstrings=True,
             render_plugins=[],
             components=Components(
                 security_schemes={

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 import msgspec
 from litestar import post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from litestar.response import Response
 
 from service import door, problems
@@ -54,12 +55,12 @@ class Gone(Exception):
             str, media_type=common.NDJSON, description="One line for each line, in order.", generate_examples=False
         )
     }
-    | common.told(401, 403, 415, 429, 503),
+    | common.told(400, 401, 403, 415, 429, 503),
     summary="Append many records",
     tags=["producers"],
     security=common.BY_PRODUCER,
 )
-async def append_batch(request: AnyRequest, ledger: str) -> Response[Any]:
+async def append_batch(request: AnyRequest, ledger: FromPath[str]) -> Response[Any]:
     """Append a stream of records. Each line is answered with `{"line", "status", "receipt"}` or with
     `{"line", "status", "problem"}`, once its commit is durable. With `Prefer: return=minimal` accepted lines carry
     `seq` and `leaf_hash` instead of a receipt, and each commit adds a line with its `checkpoint`."""

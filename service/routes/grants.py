@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from litestar.response import Response
 
 from service import door, schema
@@ -27,7 +27,7 @@ GrantId = Annotated[str, Parameter(max_length=64)]
     tags=["grants"],
     security=common.BY_PERSON,
 )
-async def ask(request: AnyRequest, data: schema.GrantAsk) -> Response[bytes]:
+async def ask(request: AnyRequest, data: JSONBody[schema.GrantAsk]) -> Response[bytes]:
     """Ask to open records. Nothing can be opened until a compliance officer, somebody else, has approved."""
     runtime = common.runtime_of(request)
     actor = await door.person(request, runtime)
@@ -59,7 +59,7 @@ async def ask(request: AnyRequest, data: schema.GrantAsk) -> Response[bytes]:
 
 @get(
     "/v1/grants",
-    responses={200: ResponseSpec(schema.GrantPage, generate_examples=False)} | common.told(401, 403, 429, 503),
+    responses={200: ResponseSpec(schema.GrantPage, generate_examples=False)} | common.told(400, 401, 403, 429, 503),
     summary="List grants",
     tags=["grants"],
     security=common.BY_PERSON,
@@ -75,7 +75,7 @@ async def listing(request: AnyRequest) -> Response[bytes]:
 @post(
     "/v1/grants/{grant:str}/approve",
     status_code=200,
-    responses={200: _GRANT} | common.told(401, 403, 404, 422, 429, 503),
+    responses={200: _GRANT} | common.told(400, 401, 403, 404, 422, 429, 503),
     summary="Approve a grant",
     tags=["grants"],
     security=common.BY_PERSON,
@@ -90,7 +90,7 @@ async def approve(request: AnyRequest, grant: GrantId) -> Response[bytes]:
 @post(
     "/v1/grants/{grant:str}/revoke",
     status_code=200,
-    responses={200: _GRANT} | common.told(401, 403, 404, 422, 429, 503),
+    responses={200: _GRANT} | common.told(400, 401, 403, 404, 422, 429, 503),
     summary="Revoke a grant",
     tags=["grants"],
     security=common.BY_PERSON,

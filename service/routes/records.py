@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, Parameter
 from litestar.response import Response
 
 from service import door, problems, schema
@@ -29,13 +29,13 @@ _AGAIN = ResponseSpec(Receipt, description="The same record was there already: i
 @post(
     "/v1/ledgers/{ledger:str}/records",
     operation_class=common.body(common.JSON, "One `reasoning-log/1`; exactly these bytes are sealed."),
-    responses={201: _RECEIPT, 200: _AGAIN} | common.told(401, 403, 409, 410, 413, 415, 422, 429, 503),
+    responses={201: _RECEIPT, 200: _AGAIN} | common.told(400, 401, 403, 409, 410, 413, 415, 422, 429, 503),
     request_max_body_size=None,  # body_of counts
     summary="Append one record",
     tags=["producers"],
     security=common.BY_PRODUCER,
 )
-async def append(request: AnyRequest, ledger: str) -> Response[bytes]:
+async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
     """Seal one record and answer with its receipt. Sending it again is safe: the same id with the same bytes gets the
     same receipt, and other bytes under a known id are a conflict."""
     runtime = common.runtime_of(request)
@@ -88,7 +88,7 @@ async def body_of(request: AnyRequest) -> bytes:
 )
 async def find(
     request: AnyRequest,
-    ledger: str,
+    ledger: FromPath[str],
     start: Annotated[schema.Instant | None, Parameter(description="occurred_at from here")] = None,
     end: Annotated[schema.Instant | None, Parameter(description="and before this")] = None,
     record: Annotated[str | None, Parameter(max_length=128, description="record id")] = None,
@@ -157,7 +157,7 @@ def _found(row: search.Found) -> schema.FoundView:
 )
 async def show(
     request: AnyRequest,
-    ledger: str,
+    ledger: FromPath[str],
     grant: Annotated[str | None, Parameter(max_length=64, description="id of the grant to open it under")] = None,
     purpose: Annotated[str, Parameter(max_length=500, description="beside the grant's own")] = "",
 ) -> Response[bytes]:
@@ -200,12 +200,12 @@ def _record_id(request: AnyRequest) -> str:
 
 @get(
     "/v1/ledgers/{ledger:str}",
-    responses={200: ResponseSpec(schema.LedgerView, generate_examples=False)} | common.told(401, 403, 429, 503),
+    responses={200: ResponseSpec(schema.LedgerView, generate_examples=False)} | common.told(400, 401, 403, 429, 503),
     summary="What receipts of a ledger are checked with",
     tags=["producers"],
     security=common.BY_PRODUCER + common.BY_PERSON,
 )
-async def ledger_view(request: AnyRequest, ledger: str) -> Response[bytes]:
+async def ledger_view(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
     """Tell a ledger's origin and verifier key. Pin the key: whoever answers here could answer with another one."""
     runtime = common.runtime_of(request)
     who = await door.producer_or_person(request, runtime)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 from litestar.response import File, Response
 
 from service import door, schema
@@ -27,7 +27,7 @@ ReportId = Annotated[str, Parameter(max_length=64)]
     tags=["reports"],
     security=common.BY_PERSON,
 )
-async def ask(request: AnyRequest, data: schema.ReportAsk) -> Response[bytes]:
+async def ask(request: AnyRequest, data: JSONBody[schema.ReportAsk]) -> Response[bytes]:
     """Have a report made, under a grant that covers the whole ledger. It is made by a process of its own; watch it."""
     runtime = common.runtime_of(request)
     vault = runtime.vault.acting(await door.person(request, runtime))
@@ -42,7 +42,7 @@ async def ask(request: AnyRequest, data: schema.ReportAsk) -> Response[bytes]:
 
 @get(
     "/v1/reports/{report:str}",
-    responses={200: _REPORT} | common.told(401, 404, 422, 429, 503),
+    responses={200: _REPORT} | common.told(400, 401, 404, 422, 429, 503),
     summary="Watch a report",
     tags=["reports"],
     security=common.BY_PERSON,
@@ -57,7 +57,7 @@ async def watch(request: AnyRequest, report: ReportId) -> Response[bytes]:
 @get(
     "/v1/reports/{report:str}/file",
     responses={200: ResponseSpec(bytes, media_type="application/pdf", generate_examples=False)}
-    | common.told(401, 403, 404, 422, 429, 503),
+    | common.told(400, 401, 403, 404, 422, 429, 503),
     summary="Fetch a report",
     tags=["reports"],
     security=common.BY_PERSON,

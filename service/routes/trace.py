@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody, Parameter
 from litestar.response import Response
 
 from service import door, schema
@@ -23,7 +23,7 @@ from vault import trace
     summary="Log in to a local account",
     tags=["people"],
 )
-async def login(request: AnyRequest, data: schema.LoginAsk) -> Response[bytes]:
+async def login(request: AnyRequest, data: JSONBody[schema.LoginAsk]) -> Response[bytes]:
     """Exchange a local account's password for a short-lived token. An identity provider's tokens need no login."""
     runtime = common.runtime_of(request)
     token = await door.login(request, runtime, data.user, data.password)
@@ -43,8 +43,8 @@ async def events(
     event: Annotated[str | None, Parameter(max_length=64, description="such as record.opened")] = None,
     actor: Annotated[str | None, Parameter(max_length=80)] = None,
     ledger: Annotated[str | None, Parameter(max_length=64, description="name or uuid")] = None,
-    start: schema.Instant | None = None,
-    end: schema.Instant | None = None,
+    start: FromQuery[schema.Instant | None] = None,
+    end: FromQuery[schema.Instant | None] = None,
     before: Annotated[int | None, Parameter(ge=0, le=2**53 - 1, description="go on below this position")] = None,
     limit: Annotated[int, Parameter(ge=1, le=trace.MOST)] = 100,
 ) -> Response[bytes]:
