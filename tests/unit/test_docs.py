@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import cli
 from retention.rules import load_default
+from service import problems, settings
+from service.identity.settings import OidcSettings
 from vault.core import envelope, guard, leaf, receipt, record, tree
 from vault.core.checkpoint import Checkpoint, sign_checkpoint
 from vault.core.flags import Flag
@@ -106,10 +109,15 @@ def _events(module: ast.Module) -> Iterator[str]:
     assigned = [node for node in ast.walk(module) if isinstance(node, ast.Assign)]
     for call in ast.walk(module):
         if isinstance(call, ast.Call) and _called(call) in ("record", "Event"):
-            for argument in call.args[:2]:
-                same = [one.value for one in assigned if ast.dump(one.targets[0]) == ast.dump(_stored(argument))]
-                for node in (argument, *same):
-                    yield from (text for text in _texts(node) if re.fullmatch(r"[a-z]+\.[a-z_]+", text))
+            arguments = call.args[:2]
+        elif isinstance(call, ast.Call) and _called(call) == "verb" and ast.unparse(call.args[0]) == "events.record":
+            arguments = call.args[2:3]
+        else:
+            continue
+        for argument in arguments:
+            same = [one.value for one in assigned if ast.dump(one.targets[0]) == ast.dump(_stored(argument))]
+            for node in (argument, *same):
+                yield from (text for text in _texts(node) if re.fullmatch(r"[a-z]+\.[a-z_]+", text))
 
 
 def _stored(node: ast.expr) -> ast.expr:
@@ -124,6 +132,41 @@ def _texts(node: ast.AST) -> Iterator[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Constant) and isinstance(part.value, str):
             yield part.value
+
+
+def test_the_http_page_is_the_one_that_the_service_makes() -> None:
+    ran = subprocess.run([sys.executable, ROOT / "scripts" / "api_reference.py", "--check"], check=False)
+    assert ran.returncode == 0, "run scripts/api_reference.py"
+
+
+def test_problems_are_those_of_the_service() -> None:
+    told = re.findall(r"^\| `([a-z-]+)` \| ([0-9]{3}) \|", page("reference/http.md"), re.MULTILINE)
+    assert {(kind, int(status)) for kind, status in told} == {(kind, of[0]) for kind, of in problems.TITLES.items()}
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"), [("service", settings.ServiceSettings), ("oidc", OidcSettings)], ids=["service", "oidc"]
+)
+def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
+    text = page("reference/settings.md").split(f"## `[{section}]`")[1].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", text, re.MULTILINE))
+    assert told == {field.name: _default(field) for field in msgspec.structs.fields(kind)}
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "required"
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    spelled = list(value) if isinstance(value, tuple) else value
+    return f"`{msgspec.json.encode(spelled).decode().replace(',', ', ')}`"
+
+
+def test_the_example_of_settings_holds_the_defaults() -> None:
+    text = (ROOT / "deploy" / "service.toml.example").read_text("utf-8")
+    assert msgspec.convert(tomllib.loads(text)["service"], settings.ServiceSettings) == settings.ServiceSettings()
+    assert {field.name for field in msgspec.structs.fields(settings.ServiceSettings)} == set(
+        tomllib.loads(text)["service"]
+    )
 
 
 def test_refusal_codes_are_those_of_the_code() -> None:
