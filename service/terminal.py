@@ -38,7 +38,8 @@ class Commands(click.Group):
             context = getattr(error, "ctx", None)
             hint = f" (see '{context.command_path} --help')" if context else ""
             json_wanted = "--json" in (sys.argv[1:] if args is None else args)
-            fail(UsageError(f"{error.format_message().rstrip('.')}{hint}"), as_json=json_wanted)
+            words = " ".join(error.format_message().split()).rstrip(".")  # a missing choice lists them a line each
+            fail(UsageError(f"{words}{hint}"), as_json=json_wanted)
         except click.Abort:
             fail(VaultError("interrupted; nothing acknowledged is lost"))
         sys.exit(code if isinstance(code, int) else 0)
