@@ -37,7 +37,7 @@ from vault.core.errors import Denied, UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.ledgers import Ledger
 from vault.recordline import Pending, RecordLine
-from vault.sealing import Refused, Waiting
+from vault.sealing import Outcome, Refused, Waiting
 from vault.settlement import Answer
 
 P = ParamSpec("P")
@@ -134,11 +134,9 @@ class Runtime:
         line = known if known is not None else await self.verb(self.line, ledger)
         if len(line.line) >= self.settings.service.queue:
             raise HttpProblem("unavailable", "too many records wait for a commit: come back later", retry_after=1)
-        small = len(raw) <= _SMALL
-        outcome = line.seal(raw, key.producer) if small else await self.verb(line.seal, raw, key.producer)
-        if isinstance(outcome, Waiting):
-            await self.verb(line.provide, [outcome.group])
-            outcome = line.seal(raw, key.producer)
+        outcome: Outcome | None = line.sealers.seal(raw, key.producer) if len(raw) <= _SMALL else None
+        if outcome is None or isinstance(outcome, Waiting):
+            (outcome,) = await self.verb(line.sealers.seal_all, [raw], key.producer)
         if isinstance(outcome, Refused):
             return await self.verb(line.refuse, raw, key, outcome)
         settled: asyncio.Future[Pending] = self.loop.create_future()

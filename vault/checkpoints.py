@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,15 +146,20 @@ class Checkpoints:
         return frontier
 
     def announce(self, ledger: UUID, head: HeadRow) -> None:
-        """Write down the head that the current transaction will reach. The caller holds the head's row lock."""
-        signed = self.read(ledger)
-        covered = signed.size if signed else 0
-        waiting = [known for known in self.pending(ledger) if known.size >= covered]
-        announced = [*waiting, head]
-        lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in announced]
-        note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
-        _replace(self._place(ledger) / "pending", note)
-        self._announced_note[ledger] = note.encode(), announced
+        """Write down the head that the current transaction will reach. The caller holds the head's row lock.
+
+        That lock alone would not do: the database lets it go when the caller's session dies, and a caller who does not
+        know yet would then replace what somebody else has announced meanwhile.
+        """
+        with self._exclusive(ledger, "announcing"):
+            signed = self.read(ledger)
+            covered = signed.size if signed else 0
+            waiting = [known for known in self.pending(ledger) if known.size >= covered]
+            announced = [*waiting, head]
+            lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in announced]
+            note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
+            _replace(self._place(ledger) / "pending", note)
+            self._announced_note[ledger] = note.encode(), announced
 
     def pending(self, ledger: UUID) -> list[HeadRow]:
         """Return the announced heads, the one that stands and those that may come to.
@@ -234,10 +240,12 @@ class Checkpoints:
         return self._directory / str(ledger)
 
     @contextmanager
-    def _exclusive(self, ledger: UUID) -> Iterator[None]:
-        """One process at a time may compare and swap. The lock is the directory's own, so no lock file is left."""
+    def _exclusive(self, ledger: UUID, name: str = "") -> Iterator[None]:
+        """One caller at a time may compare and swap. The lock is the directory's own, or that of a file of its own:
+        announcing does not wait for somebody who publishes."""
+        flags = os.O_RDWR | os.O_CREAT if name else os.O_RDONLY | os.O_DIRECTORY
         try:
-            descriptor = os.open(self._place(ledger), os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(self._place(ledger) / f".{name}" if name else self._place(ledger), flags, 0o600)
         except OSError:
             raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger)) from None
         try:
@@ -264,7 +272,7 @@ def _make_directory(path: Path) -> None:
 
 def _replace(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a file so that a crash leaves the old one or the new one, never half of either."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with open(temporary, "w", encoding="utf-8", opener=_private) as file:
             file.write(text)

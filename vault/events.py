@@ -19,9 +19,9 @@ from sqlalchemy import Connection
 
 from vault.context import Vault
 from vault.core import canonical, entropy, envelope, leaf
-from vault.core.errors import UnknownOutcome, VaultError
+from vault.core.errors import KeyUnavailable, UnknownOutcome, VaultError
 from vault.core.keeping import Facts
-from vault.core.standing import Standing
+from vault.core.standing import Standing, interesting
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupRow
 from vault.linking import Item, append
@@ -124,15 +124,16 @@ def commit(tickets: list[Ticket]) -> None:
             return _decided(connection, tickets, decided, keys, now)
 
         appended = append(vault.engine, vault.checkpoints, vault.events, choose)
-        seq = appended.before.size
-        for ticket, error in decided:
-            ticket.seq, ticket.error = seq, error
-            seq += len(ticket.happened)
-            for event in ticket.happened:
-                vault.register.observe(event.name)
     except Exception as error:  # everybody in the group hears of it; nothing was committed, or nobody knows
         for ticket in tickets:
             ticket.error = error
+        return
+    seq = appended.before.size
+    for ticket, refused in decided:
+        ticket.seq, ticket.error = seq, refused
+        seq += len(ticket.happened)
+        for event in ticket.happened:
+            vault.register.observe(event.name)
 
 
 def _settled(ticket: Ticket) -> Told:
@@ -169,18 +170,27 @@ def _decided(
     items: list[Item] = []
     for ticket in tickets:
         error: Exception | None = None
-        if ticket.decide is not None and draft is not None:
-            try:
+        try:
+            if ticket.decide is not None and draft is not None:
                 ticket.happened, ticket.outcome, error = ticket.decide(draft)
-            except VaultError as raised:
-                ticket.happened, error = (), raised
-        for event in ticket.happened:
-            if draft is not None:
-                draft.take(event.name, ticket.vault.actor.name, event.facts, draft.size, at)
-                draft.size += 1
-            items.append(_item(ticket.vault, event, keys, now))
+            spelled = [_item(ticket.vault, event, keys, now) for event in ticket.happened]
+            draft = _after(draft, ticket, at)
+        except Exception as raised:  # this ticket's own fault: the others of the group are none the worse
+            ticket.happened, error, spelled = (), raised, []
+        items += spelled
         decided.append((ticket, error))
     return items
+
+
+def _after(draft: Standing | None, ticket: Ticket, at: str) -> Standing | None:
+    """Return the standing after a ticket's events: what the next ticket of the group decides by."""
+    if draft is None:
+        return None
+    changed = draft.copy() if any(interesting(event.name) for event in ticket.happened) else draft
+    for place, event in enumerate(ticket.happened, draft.size):
+        changed.take(event.name, ticket.vault.actor.name, event.facts, place, at)
+    changed.size = draft.size + len(ticket.happened)
+    return changed
 
 
 def _item(vault: Vault, event: Event, keys: GroupKeys | None, now: int) -> Item:
@@ -215,7 +225,14 @@ def _keys(vault: Vault, now: int) -> GroupKeys:
         append(vault.engine, vault.checkpoints, vault.events, lambda _connection: [item])
 
     provisioner = Provisioner(vault, vault.events, tell, ready=vault.register.keys)
-    (keys,) = provisioner.provide([keeping.group], now)
+    try:
+        (keys,) = provisioner.provide([keeping.group], now)
+    except KeyUnavailable:
+        # Yesterday's go on, as for records: while the provider is out, what happens must still be told.
+        known = provisioner.latest(keeping.group, now)
+        if known is None:
+            raise
+        return known
     return keys
 
 

@@ -17,6 +17,9 @@ from vault.db import store
 from vault.db.engine import transact
 from vault.keys.ring import EpochRow, GroupRow
 
+OUTLAST_DAYS = 3
+"""For so long a writer goes on with the keys it has; see WRITE_SECONDS in vault.keys.ring."""
+
 
 class GroupKeys(NamedTuple):
     """What seals one group's records today."""
@@ -59,6 +62,11 @@ class Provisioner:
             KeyUnavailable, KeyGone: the provider cannot, and nothing was sealed.
         """
         return [self._one(name, _day(now_us)) for name in sorted(set(names))]
+
+    def latest(self, name: str, now_us: int) -> GroupKeys | None:
+        """Return a group's keys of the last days: what a writer goes on with while the provider is out of reach."""
+        days = [_day(now_us - back * 86_400_000_000) for back in range(OUTLAST_DAYS + 1)]
+        return next((self._ready[(name, day)] for day in days if (name, day) in self._ready), None)
 
     def _one(self, name: str, day: str) -> GroupKeys:
         keys = self._ready.get((name, day))

@@ -9,20 +9,18 @@ Every answer is given after the commit is durable and signed, refusals and confl
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from vault import events, ledgers
+from vault import ledgers
 from vault.context import Vault
-from vault.core.errors import KeyUnavailable, UnknownOutcome
+from vault.core.errors import UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.groupcommit import GroupCommit
-from vault.intake import terms_of
 from vault.ledgers import Ledger
-from vault.provision import GroupKeys, Provisioner
-from vault.sealing import Outcome, Refused, Sealer, Waiting
+from vault.sealers import Sealers
+from vault.sealing import Outcome, Refused
 from vault.settlement import Answer, Entry, Settled, Settlement
 
 Settle = Callable[[Sequence[Entry]], Iterator[Settled]]
@@ -30,9 +28,6 @@ Settle = Callable[[Sequence[Entry]], Iterator[Settled]]
 
 GROUP = 512
 """Records in a group at the most: some two megabytes under the head's lock."""
-
-_DAY_US = 86_400_000_000
-_OUTLAST_DAYS = 3  # a writer goes on with its last keys while the provider is out of reach; see vault.keys.ring
 
 
 class Pending:
@@ -72,65 +67,30 @@ class RecordLine:
         self._deliver = deliver
         self._observe = observe
         self._settle = settle or Settlement(vault, ledger).settle
-        self._providing = threading.Lock()
-        self._day = 0
-        self._sealers: dict[str, Sealer] = {}
-        self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # and the day they were made for
+        self.sealers = Sealers(vault, ledger)
         if ledger.size <= 1:
             ledgers.announce(vault, ledger)  # its making may have ended half way
 
-    def seal(self, raw: bytes, producer: str) -> Outcome:
-        """Parse, guard and seal one record. Never blocks; ``Waiting`` says that ``provide`` has to be called first."""
-        now = self._vault.clock()
-        if now // _DAY_US != self._day:
-            self._turn(now // _DAY_US)
-        (outcome,) = self._sealer(producer).seal([raw], now)
-        return outcome
-
-    def provide(self, groups: Iterable[str]) -> None:
-        """Get keys for groups; blocks. Yesterday's serve for up to three days where the provider is out of reach.
-
-        Raises:
-            KeyUnavailable, KeyGone: there are none to go on with.
-        """
-        with self._providing:
-            now = self._vault.clock()
-            day = now // _DAY_US
-            provisioner = Provisioner(self._vault, self.ledger.id, events.key_created(self._vault))
-            for group in set(groups):
-                known = self._provisioned.get(group)
-                if known is None or known[1] != day:
-                    try:
-                        known = (provisioner.provide([group], now)[0], day)
-                    except KeyUnavailable:
-                        if known is None or day - known[1] > _OUTLAST_DAYS:
-                            raise
-                    self._provisioned[group] = known
-                self._sealer("").provide([known[0]])
-
-    def take(self, batch: Sequence[tuple[int, bytes]], key: ProducerKey) -> list[Answer]:
+    def take(self, batch: Sequence[tuple[int, bytes]], key: ProducerKey) -> list[Answer | Exception]:
         """Seal and settle a whole batch of numbered lines in one transaction; blocks.
 
+        Returns:
+            What became of each line; an error where it is not acknowledged.
+
         Raises:
-            Denied: the producer's key was revoked; nothing of this batch is kept.
-            Unavailable, UnknownOutcome, Forked: nothing of it is acknowledged.
+            KeyUnavailable, KeyGone: nothing of it was sealed.
         """
-        outcomes = [self.seal(raw, key.producer) for _, raw in batch]
-        self.provide({one.group for one in outcomes if isinstance(one, Waiting)})
-        for at, one in enumerate(outcomes):
-            if isinstance(one, Waiting):
-                outcomes[at] = self.seal(batch[at][1], key.producer)
+        outcomes = self.sealers.seal_all([raw for _, raw in batch], key.producer)
         group = [
             Entry(number, raw, key.id, key.producer, outcome)
             for (number, raw), outcome in zip(batch, outcomes, strict=True)
         ]
-        answers: dict[int, Answer] = {}
+        error = UnknownOutcome("a line was not answered for; a retry with the same id settles it")
+        answers: list[Answer | Exception] = [error] * len(group)
         for part in self._settle(group):
             for at, answer in part.items():
-                if isinstance(answer, Exception):
-                    raise answer
                 answers[at] = answer
-        return [answers[at] for at in range(len(group))]
+        return answers
 
     def refuse(self, raw: bytes, key: ProducerKey, outcome: Refused) -> Answer:
         """Commit the event of a record that cannot be kept; blocks."""
@@ -138,22 +98,6 @@ class RecordLine:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def _sealer(self, producer: str) -> Sealer:
-        found = self._sealers.get(producer)
-        if found is None:
-            first = self._sealers.get("")
-            if first is None:
-                first = self._sealers[""] = Sealer(self._vault.ring, terms_of(self._vault, self.ledger, ""))
-            found = self._sealers[producer] = first.sibling(producer)
-        return found
-
-    def _turn(self, day: int) -> None:
-        """A new day seals under new epoch keys: sealers begin without any."""
-        with self._providing:
-            if self._day != day:
-                self._sealers = {}
-                self._day = day
 
     def _commit(self, group: list[Pending]) -> None:
         """Settle a group and deliver it, part by part; raises nothing."""

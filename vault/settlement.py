@@ -11,15 +11,15 @@ another process: what goes in and comes out can be sent through a pipe, and none
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from vault import producers, receipts
 from vault.context import Actor, Vault
 from vault.core import receipt
-from vault.core.errors import Denied
+from vault.core.errors import Denied, KeyUnavailable, VaultError
 from vault.ledgers import Ledger
-from vault.sealing import Outcome
+from vault.sealing import Outcome, Waiting
 from vault.settling import Result, Sent, Settler, Status
 
 
@@ -65,7 +65,7 @@ class Settlement:
         try:
             held = self._held(group, now)
             for at, answer in zip(held, self._linked([group[at] for at in held]), strict=True):
-                if answer.result.status in (Status.REFUSED, Status.CONFLICTING):
+                if isinstance(answer, Answer) and answer.result.status in (Status.REFUSED, Status.CONFLICTING):
                     later.append((at, group[at], answer))
                 else:
                     now[at] = answer
@@ -78,32 +78,50 @@ class Settlement:
             yield self._told(later)
 
     def _held(self, group: Sequence[Entry], refused: dict[int, Answer | Exception]) -> list[int]:
-        """Step 1. Returns the positions whose keys are still good."""
+        """Step 1. Returns the positions whose producer keys are still good, and that are sealed."""
         standing, place = self._vault.register.standing(), str(self._ledger.id)
         held = []
         for at, entry in enumerate(group):
-            if producers.still_holds(standing, entry.key, place):
-                held.append(at)
-            else:
+            if not producers.still_holds(standing, entry.key, place):
                 refused[at] = Denied("this producer key is revoked")
+            elif isinstance(entry.outcome, Waiting):
+                refused[at] = KeyUnavailable("there is no key for this record's group just now: send it again")
+            else:
+                held.append(at)
         return held
 
-    def _linked(self, group: Sequence[Entry]) -> list[Answer]:
-        """Steps 2 and 3."""
+    def _linked(self, group: Sequence[Entry]) -> list[Answer | VaultError]:
+        """Steps 2 and 3. A record that came again and cannot be compared, or proved, fails alone."""
         sent = [Sent(at, entry.raw, entry.producer) for at, entry in enumerate(group)]
-        settled = self._settler.link(sent, [entry.outcome for entry in group])
+        failed: dict[int, VaultError] = {}
+        settled = self._settler.link(sent, [entry.outcome for entry in group], failed)
         proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
         known = {one.seq for one in settled.results if one.status is Status.DUPLICATE and one.seq is not None}
-        again: dict[int, bytes] = {}
-        if known:
-            again = dict(receipts.again(self._vault, self._ledger, known, settled.appended.checkpoint))
-        answers = []
-        for entry, result in zip(group, settled.results, strict=True):
-            held = proved.get(result.line)
+        again = self._again(known, settled.appended.checkpoint)
+        answers: list[Answer | VaultError] = []
+        for at, (entry, result) in enumerate(zip(group, settled.results, strict=True)):
+            held: bytes | VaultError | None = failed.get(at) or proved.get(result.line)
             if held is None and result.status is Status.DUPLICATE and result.seq is not None:
-                held = again.get(result.seq)
-            answers.append(Answer(result._replace(line=entry.number), held))
+                held = again[result.seq]
+            if isinstance(held, VaultError):
+                answers.append(held)
+            else:
+                answers.append(Answer(result._replace(line=entry.number), held))
         return answers
+
+    def _again(self, seqs: Collection[int], note: str) -> dict[int, bytes | VaultError]:
+        """Return the receipts of entries that were there already, together where that works, else one by one."""
+        if not seqs:
+            return {}
+        try:
+            return dict(receipts.again(self._vault, self._ledger, seqs, note))
+        except VaultError as error:
+            if len(seqs) == 1:
+                return dict.fromkeys(seqs, error)
+        found: dict[int, bytes | VaultError] = {}
+        for seq in seqs:
+            found |= self._again([seq], note)
+        return found
 
     def _told(self, later: Sequence[tuple[int, Entry, Answer]]) -> Settled:
         """Step 4: one transaction a producer, whose act the event is."""

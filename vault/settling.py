@@ -10,7 +10,7 @@ Files come through here (vault.intake), and so do groups of single requests (vau
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ from sqlalchemy import Connection
 from vault import events
 from vault.context import Actor, Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Missing
+from vault.core.errors import Missing, VaultError
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.db import store
 from vault.db.engine import transact
-from vault.db.store import SealedRow
+from vault.db.store import AuditRow
 from vault.linking import Appended, Item, append
 from vault.opening import Opener
 from vault.sealing import Outcome, Refused, Waiting
@@ -92,8 +92,16 @@ class Settler:
         self._ledger = ledger
         self._opener = Opener(vault.engine, vault.ring, ledger)
 
-    def link(self, batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> Batch:
-        """Link what can be linked and return the fate of every line; nothing is told yet."""
+    def link(
+        self, batch: Sequence[Sent], outcomes: Sequence[Outcome], failed: dict[int, VaultError] | None = None
+    ) -> Batch:
+        """Link what can be linked and return the fate of every line; nothing is told yet.
+
+        Args:
+            failed: takes the error of each line whose id is known and that cannot be compared with what was sealed
+                then, by position: its key is out of reach, say. Its result means nothing. None raises instead, though
+                new lines of the same batch are in the vault by then.
+        """
         known: dict[bytes, int] = {}  # id tag -> position since an earlier commit
         fresh: dict[bytes, int] = {}  # id tag -> index of the line that takes it now
 
@@ -112,7 +120,7 @@ class Settler:
         appended = append(self._vault.engine, self._vault.checkpoints, self._ledger, choose)
         taken = {tag: seq for seq, tag in enumerate(fresh, appended.before.size)}
         seen = self._seen(known.values())
-        results = []
+        results: list[Result] = []
         for at, ((number, raw, _), one) in enumerate(zip(batch, outcomes, strict=True)):
             if not isinstance(one, Item):
                 results.append(refused(number, one))
@@ -123,7 +131,13 @@ class Settler:
             elif one.id_tag in taken:
                 results.append(_again(number, one.id_tag, taken[one.id_tag], batch[fresh[one.id_tag]].raw == raw))
             else:
-                results.append(self._settle(number, one.id_tag, *seen[known[one.id_tag]], raw))
+                try:
+                    results.append(self._settle(number, one.id_tag, known[one.id_tag], seen, raw))
+                except VaultError as error:
+                    if failed is None:
+                        raise
+                    failed[at] = error
+                    results.append(Result(number, Status.REFUSED))
         return Batch(results, appended)
 
     def tell(self, batch: Sequence[Sent], results: Sequence[Result], actor: Actor | None = None) -> None:
@@ -150,7 +164,7 @@ class Settler:
         if happened:
             events.record_all(self._vault if actor is None else self._vault.acting(actor), happened)
 
-    def _seen(self, seqs: Iterable[int]) -> dict[int, tuple[RecordLeaf, SealedRow | None]]:
+    def _seen(self, seqs: Iterable[int]) -> dict[int, AuditRow]:
         """Read the entries whose ids came again."""
         wanted = list(seqs)
         if not wanted:
@@ -158,22 +172,18 @@ class Settler:
         rows = transact(
             self._vault.engine, lambda connection: list(store.fetch_entries(connection, self._ledger, wanted))
         )
-        seen: dict[int, tuple[RecordLeaf, SealedRow | None]] = {}
-        for row in rows:
-            place = leaf.parse(packing.unpack(row.leaf or b""))
-            if isinstance(place, RecordLeaf):
-                seen[row.seq] = (place, row.sealed)
-        for seq in wanted:
-            if seq not in seen:
-                raise Missing("the entry of a known id is not there", str(self._ledger), seq)
-        return seen
+        return {row.seq: row for row in rows}
 
-    def _settle(self, number: int, tag: bytes, place: RecordLeaf, row: SealedRow | None, raw: bytes) -> Result:
+    def _settle(self, number: int, tag: bytes, seq: int, seen: Mapping[int, AuditRow], raw: bytes) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
-        if row is None:
+        row = seen.get(seq)
+        place = None if row is None or row.leaf is None else leaf.parse(packing.unpack(row.leaf))
+        if row is None or not isinstance(place, RecordLeaf):
+            raise Missing("the entry of a known id is not there", str(self._ledger), seq)
+        if row.sealed is None:
             reason = "this id belongs to a record that is not there any more: verify the ledger"
             return Result(number, Status.REFUSED, place.seq, "gone", "$.id", reason, id_tag=tag)
-        return _again(number, tag, place.seq, self._opener.same_bytes(place, row, raw))
+        return _again(number, tag, place.seq, self._opener.same_bytes(place, row.sealed, raw))
 
 
 def _again(number: int, tag: bytes, seq: int, same: bool) -> Result:

@@ -138,10 +138,13 @@ def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
         if waiting:
             taken = line.take(waiting, key)
             for answer in taken:
-                common.count(runtime.metrics, answer.result)
-            answers.put(_spelled(taken, request_id, batch.minimal))
+                if not isinstance(answer, Exception):
+                    common.count(runtime.metrics, answer.result)
+            answers.put(_spelled(waiting, taken, request_id, batch.minimal))
             waiting.clear()
             size = 0
+            if all(isinstance(answer, Exception) for answer in taken):
+                raise Gone  # what stops a whole group would stop the next one too
 
     body.before_waiting = settle
     try:
@@ -179,10 +182,14 @@ def _stopped(error: Exception, waiting: list[tuple[int, bytes]], after: int, req
     )
 
 
-def _spelled(taken: list[Answer], request_id: str, minimal: bool) -> bytes:
+def _spelled(sent: list[tuple[int, bytes]], taken: list[Answer | Exception], request_id: str, minimal: bool) -> bytes:
     parts: list[bytes] = []
     checkpoint = None
-    for result, receipt in taken:
+    for (number, _), answer in zip(sent, taken, strict=True):
+        if isinstance(answer, Exception):
+            parts.append(_stopped(answer, [], number, request_id).rstrip())
+            continue
+        result, receipt = answer
         if receipt is None:
             found = problems.of_result(result)
             found.request_id = request_id

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.errors import Diagnostic
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -18,6 +19,10 @@ from vault.core.errors import Forked, Misconfigured, Unavailable, UnknownOutcome
 
 APP_ROLE = "reasonvault_app"
 
+# A head that somebody holds for longer than this is held by a session that hangs; the transaction is tried again.
+_OPTIONS = "-c TimeZone=UTC -c lock_timeout=5s"
+# A commit that returns before it is durable must not be the server's default for us. Stronger settings stay.
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 _RETRYABLE = ("40001", "40P01", "55P03")
 _RETRYABLE_CLASSES = ("08", "57P")
 _DISK_FULL = "53100"
@@ -36,7 +41,7 @@ def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5, ping: 
     """
 
     def open_connection() -> psycopg.Connection[Any]:
-        return psycopg.connect(dsn, application_name="reasonvault", options="-c TimeZone=UTC")
+        return psycopg.connect(dsn, application_name="reasonvault", options=_OPTIONS)
 
     engine = create_engine(
         "postgresql+psycopg://",
@@ -50,6 +55,7 @@ def connect(dsn: str, *, role: str | None = APP_ROLE, pool_size: int = 5, ping: 
     def prepare(connection: psycopg.Connection[Any], _record: object) -> None:
         if role is not None:
             connection.execute(f"SET ROLE {role}")  # a constant of ours, never input
+            connection.execute(_DURABLE)
             connection.commit()
 
     return engine
@@ -105,6 +111,8 @@ def transact(engine: Engine, work: Callable[[Connection], _Result], *, tries: in
                 try:
                     connection.begin()  # told explicitly: statements that go to the driver directly begin none here
                     result = work(connection)
+                    if driver.info.transaction_status is TransactionStatus.INERROR:
+                        raise Unavailable("database: a statement failed unnoticed; nothing was committed")
                     committing = True
                     connection.commit()  # the commit point
                 finally:

@@ -1,0 +1,105 @@
+"""Sealers: what seals one ledger's records in a process that lives for long, whoever sends them.
+
+Keys belong to a day: with the first record of a new one every sealer begins without any, and says so (``Waiting``)
+until they are provided. While the key provider is out of reach, those of the last days go on.
+
+Sealing takes no lock that anybody holds while waiting, so an event loop may seal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from vault import events
+from vault.context import Vault
+from vault.core.errors import KeyUnavailable
+from vault.intake import terms_of
+from vault.ledgers import Ledger
+from vault.provision import OUTLAST_DAYS, GroupKeys, Provisioner
+from vault.sealing import Outcome, Sealer, Waiting
+
+_DAY_US = 86_400_000_000
+_TRIES = 3  # a day, or a month, may end between providing and sealing; not twice
+
+
+class _Day:
+    """One day's sealers, by producer; they share their keys."""
+
+    def __init__(self, number: int, first: Sealer) -> None:
+        self.number = number
+        self.first = first
+        self.producers: dict[str, Sealer] = {}
+
+    def of(self, producer: str) -> Sealer:
+        found = self.producers.get(producer)
+        if found is None:  # two threads may make one each: they seal alike
+            found = self.producers[producer] = self.first.sibling(producer)
+        return found
+
+
+class Sealers:
+    """One ledger's. Threads share it."""
+
+    def __init__(self, vault: Vault, ledger: Ledger) -> None:
+        self._vault = vault
+        self._ledger = ledger
+        self._terms = terms_of(vault, ledger, "")
+        self._turning = threading.Lock()
+        self._providing = threading.Lock()
+        self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # and the day they were made for
+        self._today = _Day(0, Sealer(vault.ring, self._terms))
+
+    def seal(self, raw: bytes, producer: str) -> Outcome:
+        """Parse, guard and seal one record. Never waits; ``Waiting`` says that ``provide`` has to be called first."""
+        now = self._vault.clock()
+        (outcome,) = self._day(now // _DAY_US).of(producer).seal([raw], now)
+        return outcome
+
+    def seal_all(self, lines: Iterable[bytes], producer: str) -> list[Outcome]:
+        """Seal lines, and provide what they need; blocks. A line may still come back ``Waiting``.
+
+        Raises:
+            KeyUnavailable, KeyGone: there are no keys to go on with.
+        """
+        lines = list(lines)
+        outcomes = [self.seal(raw, producer) for raw in lines]
+        for _ in range(_TRIES):
+            waiting = {one.group for one in outcomes if isinstance(one, Waiting)}
+            if not waiting:
+                break
+            self.provide(waiting)
+            for at, one in enumerate(outcomes):
+                if isinstance(one, Waiting):
+                    outcomes[at] = self.seal(lines[at], producer)
+        return outcomes
+
+    def provide(self, groups: Iterable[str]) -> None:
+        """Get keys for groups; blocks.
+
+        Raises:
+            KeyUnavailable, KeyGone: there are none to go on with.
+        """
+        with self._providing:
+            now = self._vault.clock()
+            day = now // _DAY_US
+            provisioner = Provisioner(self._vault, self._ledger.id, events.key_created(self._vault))
+            for group in set(groups):
+                known = self._provisioned.get(group)
+                if known is None or known[1] != day:
+                    try:
+                        known = (provisioner.provide([group], now)[0], day)
+                    except KeyUnavailable:
+                        if known is None or day - known[1] > OUTLAST_DAYS:
+                            raise
+                    self._provisioned[group] = known
+                self._day(day).first.provide([known[0]])
+
+    def _day(self, number: int) -> _Day:
+        today = self._today
+        if today.number != number:
+            with self._turning:
+                if self._today.number != number:
+                    self._today = _Day(number, Sealer(self._vault.ring, self._terms))
+                today = self._today
+        return today
