@@ -42,12 +42,12 @@ class RunningProvider:
         ]
         self.issuer: str = self._ask(json.dumps({"clients": clients}))["issuer"]
 
-    def token(self, person: str, *, audience: str = "reasonvault", algorithm: str = "RS256") -> str:
-        """A fresh access token of a person; RS256, PS256, ES256, EdDSA and Ed25519 are there. Lives five minutes."""
+    def token(self, person: str, *, audience: str = "reasonvault", algorithm: str = "RS256", seconds: int = 300) -> str:
+        """A fresh access token of a person; RS256, PS256, ES256, EdDSA and Ed25519 are there."""
         with httpx.Client(trust_env=False) as client:
             answer = client.post(
                 f"{self.issuer}/token",
-                data={"grant_type": "client_credentials", "resource": f"urn:resource:{audience}:{algorithm}"},
+                data={"grant_type": "client_credentials", "resource": f"urn:resource:{audience}:{algorithm}:{seconds}"},
                 auth=(person, self._secrets[person]),
             )
         assert answer.status_code == 200, answer.text

@@ -7,7 +7,7 @@
 //   <- "withdraw"      only the newest keys are published                     -> {"published": 3}
 //
 // A client stands for a person: its client-credentials token carries that person's roles. The resource
-// urn:resource:<audience>:<algorithm> says for whom the token is and how it is signed.
+// urn:resource:<audience>:<algorithm>:<seconds> says for whom the token is, how it is signed and how long it lives.
 
 import * as crypto from "node:crypto";
 import * as http from "node:http";
@@ -47,10 +47,10 @@ function makeProvider(issuer, clients, keys) {
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo(_, resource) {
-          const [, audience, algorithm] = /^urn:resource:([^:]+):([^:]+)$/.exec(resource) ?? [];
+          const [, audience, algorithm, seconds] = /^urn:resource:([^:]+):([^:]+):([0-9]+)$/.exec(resource) ?? [];
           if (!audience) throw new errors.InvalidTarget();
           const jwt = { sign: { alg: algorithm } };
-          return { audience, scope: "", accessTokenFormat: "jwt", accessTokenTTL: 300, jwt };
+          return { audience, scope: "", accessTokenFormat: "jwt", accessTokenTTL: Number(seconds), jwt };
         },
       },
     },
