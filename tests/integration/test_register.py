@@ -204,8 +204,8 @@ def test_an_older_dump_brings_no_grant_back(installation: Installation) -> None:
             with pytest.raises(Forked):
                 reading.read(vault.acting(anna), ledgers.get(vault, "cn"), "dec-3", "")
             line = RecordLine(vault, ledgers.get(vault, "cn"), lambda _group: None)
-            with pytest.raises(Forked):
-                line.take([(1, b"{}")], key)
+            (answer,) = line.take([(1, b"{}")], key)
+            assert isinstance(answer, Forked)
 
 
 def test_a_revocation_counts_for_the_other_process_at_once(town: Town) -> None:
@@ -220,8 +220,9 @@ def test_a_revocation_counts_for_the_other_process_at_once(town: Town) -> None:
 
         line = RecordLine(two, cn, lambda _group: None)
         producers.revoke(one, town.key.id)
-        with pytest.raises(Denied, match="revoked"):
-            line.take([(1, b"{}")], town.key)
+        (answer,) = line.take([(1, b"{}")], town.key)
+        assert isinstance(answer, Denied)
+        assert "revoked" in str(answer)
         assert producers.authenticate(two.register.standing(), SECRET) == "unknown"
 
 
