@@ -14,9 +14,11 @@ from typing import Any
 from tests.support.vault import Installation
 from vault import events, grants, ledgers, people, producers
 from vault.context import Actor, Vault
+from vault.core.errors import VaultError
 from vault.core.grant import Grant
 from vault.core.leaf import EventLeaf
 from vault.core.standing import ProducerKey
+from vault.recordline import RecordLine
 
 HOUR = 3_600_000_000
 VERIFIER = "Zm9ybXMgbm90aGluZyBidXQgdGhlIGxlbmd0aCBpdCA"
@@ -56,6 +58,16 @@ def keyed(vault: Vault, name: str, *names: str) -> ProducerKey:
     found = producers.authenticate(vault.register.standing(), secret)
     assert isinstance(found, ProducerKey)
     return found
+
+
+def refused(line: RecordLine, key: ProducerKey, raw: bytes = b"{}") -> Exception:
+    """Send one record under a key that does not count, and return why it is not taken."""
+    try:
+        (answer,) = line.take([(1, raw)], key)
+    except VaultError as error:
+        return error
+    assert isinstance(answer, Exception)
+    return answer
 
 
 def happened(vault: Vault, *names: str) -> list[EventLeaf]:
