@@ -193,7 +193,7 @@ def test_an_older_dump_brings_no_grant_back(installation: Installation) -> None:
     with installation.opened() as vault:
         anna, olaf = hire(vault, "anna", "auditor"), hire(vault, "olaf", "officer")
         grant = granted(vault, anna, olaf, ["cn"])
-        key = keyed(vault, "psp-1", "cn")
+        key, cn = keyed(vault, "psp-1", "cn"), ledgers.get(vault, "cn")
     with installation.dumped() as dump:
         with installation.opened() as vault:
             grants.revoke(vault.acting(olaf), grant.id)
@@ -202,9 +202,8 @@ def test_an_older_dump_brings_no_grant_back(installation: Installation) -> None:
             with pytest.raises(Forked, match="behind its checkpoint"):
                 vault.register.standing()
             with pytest.raises(Forked):
-                reading.read(vault.acting(anna), ledgers.get(vault, "cn"), "dec-3", "")
-            line = RecordLine(vault, ledgers.get(vault, "cn"), lambda _group: None)
-            assert isinstance(refused(line, key), Forked)
+                reading.read(vault.acting(anna), cn, "dec-3", "")
+            assert isinstance(refused(RecordLine(vault, cn, lambda _group: None), key), Forked)
 
 
 def test_a_revocation_counts_for_the_other_process_at_once(town: Town) -> None:
