@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests.support.acting import granted, happened, hire, last, stored
 from tests.support.decisions import decision, spelled
-from tests.support.vault import RECORDS, Installation
+from tests.support.vault import RECORDS, Installation, prepare
 from vault import grants, ledgers, search, trace
 from vault.context import Actor, Vault
 from vault.core import leaf
@@ -197,12 +197,19 @@ def test_a_row_that_was_edited_is_no_finding(
     assert happened(vault, "records.searched") == []
 
 
-def test_another_tenants_ledger_is_none_of_ours(installation: Installation, vault: Vault) -> None:
-    with installation.tampering() as connection:
-        connection.execute("UPDATE vault.ledger SET tenant = %s WHERE name = 'sg'", [str(uuid4())])
-    assert ledgers.find(vault, "sg") is None
-    with pytest.raises(UsageError, match="no ledger is named sg"):
-        ledgers.get(vault, "sg")
+def test_another_tenants_ledger_is_none_of_ours(installation: Installation, vault: Vault, tmp_path: Path) -> None:
+    other = prepare(tmp_path / "other", installation.database)
+    other.initialise()
+    with other.opened() as theirs:
+        made = ledgers.create(theirs, "theirs", ("US",), ())
+        assert ledgers.find(theirs, "cn") is None
+    for name in ("theirs", str(made.id)):
+        assert ledgers.find(vault, name) is None
+        with pytest.raises(UsageError, match="no ledger is named"):
+            ledgers.get(vault, name)
+    anna = hire(vault, "anna", "auditor")
+    with pytest.raises(Denied, match="no grant of yours"):
+        search.search(vault.acting(anna), made, Wanted())
 
 
 def test_terms_that_cannot_be(vault: Vault, anna: Actor, olaf: Actor) -> None:
