@@ -172,8 +172,22 @@ def genesis_bytes(vault: Vault, ledger: UUID) -> bytes:
 
 
 def _read(vault: Vault, row: LedgerRow) -> Ledger:
-    genesis = leaf.parse(genesis_bytes(vault, row.ledger_id))
-    if not isinstance(genesis, GenesisLeaf) or genesis.ledger != str(row.ledger_id):
-        raise Modified("the genesis leaf is not this ledger's", str(row.ledger_id), 0)
+    """Return a ledger whose row says what its genesis leaf says, and that leaf is the one that was announced.
+
+    The row alone is whatever the database's owner makes it: grants and keys name ledgers by uuid, people by name, and
+    two rows that traded their names would open one ledger to the auditors of the other. A ledger that a crash left
+    unannounced has no announcement to compare with; nothing is written to it before it has.
+    """
+    place = str(row.ledger_id)
+    data = genesis_bytes(vault, row.ledger_id)
+    genesis = leaf.parse(data)
+    if not isinstance(genesis, GenesisLeaf) or genesis.ledger != place:
+        raise Modified("the genesis leaf is not this ledger's", place, 0)
+    if (row.name, row.kind, row.tenant) != (genesis.name, genesis.ledger_kind, genesis.tenant):
+        raise Modified("the ledger's row is not what its genesis leaf says", place, 0)
+    if row.tenant == vault.tenant and row.ledger_id != vault.events:
+        announced = vault.register.standing().ledgers.get(place)
+        if announced not in (None, canonical.b64(leaf_hash(data))):
+            raise Forked("the genesis leaf is not the one that was announced", place, 0)
     head = transact(vault.engine, lambda connection: store.read_head(connection, row.ledger_id))
     return Ledger(row, genesis, head.size if head else 0)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from vault.provision import GroupKeys
 
 _NAME_OUTSIDE = "standing"
+# Of what is remembered; an older one lacks what the standing has come to know since: 2 knows ledgers.
+_VERSION_OUTSIDE = "2"
 _WORTH = 5000  # events whose reading takes longer than remembering what they said
 _MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered
 _MOST = 256  # events of a group: some hundred kilobytes under the lock
@@ -140,7 +142,9 @@ class Register:
         """Before the first look: begin where another process left off."""
         if self._head is None and (text := self._checkpoints.recall(self._events, _NAME_OUTSIDE)) is not None:
             try:
-                peaks, document = text.splitlines()
+                version, peaks, document = text.splitlines()
+                if version != _VERSION_OUTSIDE:
+                    return
                 standing = msgspec.json.decode(urlsafe_b64decode(document), type=Standing)
                 self._frontier = Frontier.from_bytes(standing.size, bytes.fromhex(peaks))
             except (ValueError, msgspec.MsgspecError, Modified):
@@ -157,9 +161,8 @@ class Register:
         document = urlsafe_b64encode(msgspec.json.encode(self._standing)).decode("ascii")
         if len(document) < _MOST_OUTSIDE:
             with suppress(VaultError):  # who cannot sign, or write, does without
-                self._checkpoints.remember(
-                    self._events, _NAME_OUTSIDE, f"{self._frontier.to_bytes().hex()}\n{document}\n"
-                )
+                text = f"{_VERSION_OUTSIDE}\n{self._frontier.to_bytes().hex()}\n{document}\n"
+                self._checkpoints.remember(self._events, _NAME_OUTSIDE, text)
         self._remembered = self._standing.size
 
 

@@ -86,7 +86,6 @@ def test_many_wrong_passwords_lock_the_account_and_time_opens_it(vault: Vault, a
         _wrong(vault, accounts)
     _wrong(vault, accounts, NAME, PASSWORD)
     assert _code(vault) == "locked"
-    # The try on a locked account counts as a failure too.
     almost = later(vault, LOCKED_FOR - 2_000_000)
     assert people.locked(almost, people.person_id(vault, people.LOCAL, NAME))
     assert accounts.login(later(vault, LOCKED_FOR + 1_000_000), NAME, PASSWORD).roles == {"auditor"}

@@ -26,7 +26,6 @@ LOCKED_AFTER: Final = 5
 """Failed logins in a row after which an account is locked."""
 LOCKED_FOR: Final = 15 * 60 * 1_000_000
 """Microseconds from the last of them until it may be tried again."""
-_REMEMBERED: Final = 10_000  # accounts with failures; whoever makes names up must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,16 @@ class Person:
 
 @dataclass(slots=True)
 class Standing:
-    """The state after ``size`` entries. ``take`` moves it; everything else only looks."""
+    """The state after ``size`` entries. ``take`` moves it; everything else only looks.
+
+    A new attribute is a new version of what ``vault.register`` remembers of it.
+
+    Attributes:
+        known: people of identity providers whose first login was told.
+        failures: instants of the last failed logins, of accounts that exist.
+        ledgers: leaf hash of each announced ledger's genesis, base64url: which name, kind and terms
+            belong to a ledger's uuid.
+    """
 
     size: int = 0
     producers: dict[str, ProducerKey] = field(default_factory=dict)
@@ -70,6 +78,7 @@ class Standing:
     known: set[str] = field(default_factory=set)
     failures: dict[str, list[int]] = field(default_factory=dict)
     grants_required: bool = False
+    ledgers: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> Standing:
         """Return an independent one: what a group of decisions is tried on before it is committed."""
@@ -81,6 +90,7 @@ class Standing:
             set(self.known),
             {person: list(times) for person, times in self.failures.items()},
             self.grants_required,
+            dict(self.ledgers),
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
@@ -146,9 +156,12 @@ def _person_known(standing: Standing, _actor: str, facts: Mapping[str, Any], _se
 
 
 def _login_failed(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
-    if len(standing.failures) >= _REMEMBERED and facts["person"] not in standing.failures:
-        standing.failures.pop(next(iter(standing.failures)))
-    times = standing.failures.setdefault(facts["person"], [])
+    person, until = facts["person"], standing.locked_until(facts["person"])
+    if person not in standing.people:
+        return  # whoever makes names up fills no memory, and pushes nobody's failures out
+    if facts.get("code") == "locked" or (until is not None and at < until):
+        return  # else whoever goes on trying keeps the owner out for ever
+    times = standing.failures.setdefault(person, [])
     times[:] = [one for one in times[1 - LOCKED_AFTER :] if one > at - LOCKED_FOR] + [at]
 
 
@@ -183,6 +196,11 @@ def _grants_required(standing: Standing, _actor: str, _facts: Mapping[str, Any],
     standing.grants_required = True
 
 
+def _ledger_created(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    # The first word counts; a crash may have it told twice.
+    standing.ledgers.setdefault(facts["ledger"], facts["genesis"])
+
+
 _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int], None]]] = {
     "producer.added": _producer_added,
     "producer.revoked": _producer_revoked,
@@ -195,4 +213,5 @@ _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int]
     "grant.approved": _grant_approved,
     "grant.revoked": _grant_revoked,
     "grants.required": _grants_required,
+    "ledger.created": _ledger_created,
 }
