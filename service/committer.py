@@ -1,14 +1,15 @@
-"""The committer: a process beside each worker that settles its groups, since one interpreter cannot do both at speed.
+"""The committer: a process beside each worker that seals and settles its groups; the worker speaks HTTP.
 
-    worker: HTTP, parse, guard, seal                    committer: link, commit, sign, spell receipts
+    worker: HTTP, who asks, grants, reading             committer: parse, guard, seal, link, commit, spell receipts
         Lanes.settle(ledger, group)  ---- pipe ---->        Settlement.settle(group)
                                      <--- answers --
 
-A commit waits some twenty times, for the database and for the disk, and each wait hands the interpreter to whoever is
-sealing and asks for it back: in one process, commits took four times as long beside sealing as alone.
+One interpreter cannot do both at speed: a commit waits some twenty times, for the database and for the disk, and each
+wait hands the interpreter to another thread and asks for it back. In one process, commits beside other work took four
+times as long as alone.
 
-The committer is forked before the worker starts a thread. It opens the vault for itself; only sealed records, raw bytes
-and receipts pass between the two, never a key. It ends when its worker does, however that is, and not before: signals
+The committer is forked before the worker starts a thread. It opens the vault for itself; only records and receipts pass
+between the two, never a key. It ends when its worker does, however that is, and not before: signals
 that are meant to stop the service do not stop a commit. Where it dies, what it had at hand is an unknown outcome, which
 a retry settles, and the worker stops and is replaced.
 """
@@ -33,6 +34,7 @@ from service.wiring import open_for_service
 from vault import ledgers
 from vault.core.errors import Missing, UnknownOutcome
 from vault.recordline import Settle
+from vault.sealers import Sealers
 from vault.settlement import Entry, Settled, Settlement
 
 LANES: Final = 4
@@ -117,7 +119,7 @@ def _commit(home: Path, passphrase: bytes, pipes: Sequence[Connection]) -> int:
                         found = next((one for one in ledgers.listing(vault) if one.id == ledger), None)
                         if found is None:
                             raise Missing("the ledger is gone from the database", str(ledger))
-                        settlement = settlements[ledger] = Settlement(vault, found)
+                        settlement = settlements[ledger] = Settlement(vault, found, Sealers(vault, found))
                     yield from settlement.settle(group)
                 except Exception as error:
                     yield dict.fromkeys(range(len(group)), error)

@@ -1,13 +1,12 @@
 """The runtime of one worker: the opened vault, its record lines, its threads, and who may come in.
 
-    event loop   parses HTTP, seals small records, waits
-    line threads settle groups (vault.recordline): one thread at a time a ledger
-    verb threads run what reads or decides: every verb of the vault blocks
-    batch threads take streams in
+    event loop      parses HTTP, sees who asks, waits
+    line threads    hand groups to the committer (service.committer): one thread at a time a ledger
+    verb threads    run what reads or decides: every verb of the vault blocks
+    batch threads   take streams in
 
-Records are sealed on the loop itself when they are small: that costs less than handing them to a thread and back, and
-the interpreter runs one of both anyway. Two rings open keys: one forgets after minutes and serves reading, the other
-outlasts a provider's outage and serves writing.
+Two rings open keys: one forgets after minutes and serves reading, the other outlasts a provider's outage and serves
+writing.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from vault.core.errors import Denied, UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.ledgers import Ledger
 from vault.recordline import Pending, RecordLine
-from vault.sealing import Outcome, Refused, Waiting
+from vault.sealing import Outcome
 from vault.settlement import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _SMALL: Final = 65_536
-"""Bytes of a record that is sealed on the loop; a larger one would hold everybody else up."""
+"""Bytes of a record that is sealed with its group; a larger one is sealed before, beside the others."""
 _VERBS, _LINES = 16, 8
 
 
@@ -134,11 +133,9 @@ class Runtime:
         line = known if known is not None else await self.verb(self.line, ledger)
         if len(line.line) >= self.settings.service.queue:
             raise HttpProblem("unavailable", "too many records wait for a commit: come back later", retry_after=1)
-        outcome: Outcome | None = line.sealers.seal(raw, key.producer) if len(raw) <= _SMALL else None
-        if outcome is None or isinstance(outcome, Waiting):
+        outcome: Outcome | None = None
+        if len(raw) > _SMALL:  # its group would wait for it to be sealed
             (outcome,) = await self.verb(line.sealers.seal_all, [raw], key.producer)
-        if isinstance(outcome, Refused):
-            return await self.verb(line.refuse, raw, key, outcome)
         settled: asyncio.Future[Pending] = self.loop.create_future()
         if line.line.put(Pending(raw, key, outcome, settled)):
             self._committing.submit(line.line.run)

@@ -26,7 +26,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         listen: address and port.
-        workers: processes that answer; 0 takes one a core, two at the most by default.
+        workers: processes that answer, each with one beside it that commits; 0 takes one for every two cores.
         tls_cert, tls_key: PEM files. Without them only loopback addresses are listened on, unless ``behind_proxy``.
         behind_proxy: something in front speaks TLS; it is trusted to be the only one who reaches this port.
         records_per_second, burst: what one producer may send one by one, over all workers.
@@ -61,7 +61,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def processes(self) -> int:
         """How many workers run."""
-        return self.workers or min(2, os.cpu_count() or 1)
+        return self.workers or max(1, (os.cpu_count() or 1) // 2)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -1,6 +1,6 @@
 """The record line: single records of one ledger, from any number of producers, on their way into shared commits.
 
-    seal (any thread, no lock) -> wait in the line -> settle the group (vault.settlement) -> tell whoever waits
+    wait in the line -> seal and settle the group (vault.settlement) -> tell whoever waits
 
 What may happen to a record meanwhile: its producer's key is revoked, so it is dropped before the commit; the commit's
 outcome is unknown, so it is not acknowledged and a retry settles it; its id is known, so it gets the one receipt again.
@@ -20,7 +20,7 @@ from vault.core.standing import ProducerKey
 from vault.groupcommit import GroupCommit
 from vault.ledgers import Ledger
 from vault.sealers import Sealers
-from vault.sealing import Outcome, Refused
+from vault.sealing import Outcome
 from vault.settlement import Answer, Entry, Settled, Settlement
 
 Settle = Callable[[Sequence[Entry]], Iterator[Settled]]
@@ -31,11 +31,11 @@ GROUP = 512
 
 
 class Pending:
-    """One sealed record in the line. ``answer`` or ``error`` is set when its group is settled."""
+    """One record in the line, sealed or not. ``answer`` or ``error`` is set when its group is settled."""
 
     __slots__ = ("answer", "error", "key", "outcome", "raw", "token")
 
-    def __init__(self, raw: bytes, key: ProducerKey, outcome: Outcome, token: Any) -> None:
+    def __init__(self, raw: bytes, key: ProducerKey, outcome: Outcome | None, token: Any) -> None:
         self.raw = raw
         self.key = key
         self.outcome = outcome
@@ -66,8 +66,8 @@ class RecordLine:
         self._vault = vault
         self._deliver = deliver
         self._observe = observe
-        self._settle = settle or Settlement(vault, ledger).settle
         self.sealers = Sealers(vault, ledger)
+        self._settle = settle or Settlement(vault, ledger, self.sealers).settle
         if ledger.size <= 1:
             ledgers.announce(vault, ledger)  # its making may have ended half way
 
@@ -91,13 +91,6 @@ class RecordLine:
             for at, answer in part.items():
                 answers[at] = answer
         return answers
-
-    def refuse(self, raw: bytes, key: ProducerKey, outcome: Refused) -> Answer:
-        """Commit the event of a record that cannot be kept; blocks."""
-        ((answer,),) = [part.values() for part in self._settle([Entry(1, raw, key.id, key.producer, outcome)])]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     def _commit(self, group: list[Pending]) -> None:
         """Settle a group and deliver it, part by part; raises nothing."""

@@ -1,6 +1,6 @@
 """Settlement: groups of sealed records from any number of producers become entries, and their answers come back.
 
-    1. drop what came under a producer key that was revoked meanwhile
+    1. drop what came under a producer key that was revoked meanwhile; seal what was not sealed yet
     2. link the rest in one transaction, durable and signed (vault.settling)
     3. answer what is in the vault with its receipt, what was there already with the one receipt
     4. commit an event for each refusal and conflict, then answer those
@@ -19,18 +19,19 @@ from vault.context import Actor, Vault
 from vault.core import receipt
 from vault.core.errors import Denied, KeyUnavailable, VaultError
 from vault.ledgers import Ledger
+from vault.sealers import Sealers
 from vault.sealing import Outcome, Waiting
 from vault.settling import Result, Sent, Settler, Status
 
 
 class Entry(NamedTuple):
-    """One record on its way in: its bytes, the key it came under, and what sealing made of it."""
+    """One record on its way in: its bytes, the key it came under, and what sealing made of it, None to seal it here."""
 
     number: int
     raw: bytes
     key: str
     producer: str
-    outcome: Outcome
+    outcome: Outcome | None = None
 
     def __repr__(self) -> str:
         return f"Entry(number={self.number}, key={self.key}, producer={self.producer!r})"
@@ -53,9 +54,10 @@ Settled = Mapping[int, Answer | Exception]
 class Settlement:
     """Settles groups of one ledger, one at a time."""
 
-    def __init__(self, vault: Vault, ledger: Ledger) -> None:
+    def __init__(self, vault: Vault, ledger: Ledger, sealers: Sealers) -> None:
         self._vault = vault
         self._ledger = ledger
+        self._sealers = sealers
         self._settler = Settler(vault, ledger.id)
 
     def settle(self, group: Sequence[Entry]) -> Iterator[Settled]:
@@ -64,7 +66,8 @@ class Settlement:
         later: list[tuple[int, Entry, Answer]] = []
         try:
             held = self._held(group, now)
-            for at, answer in zip(held, self._linked([group[at] for at in held]), strict=True):
+            sealed = self._sealed([group[at] for at in held])
+            for at, answer in zip(held, self._linked([group[at] for at in held], sealed), strict=True):
                 if isinstance(answer, Answer) and answer.result.status in (Status.REFUSED, Status.CONFLICTING):
                     later.append((at, group[at], answer))
                 else:
@@ -78,23 +81,32 @@ class Settlement:
             yield self._told(later)
 
     def _held(self, group: Sequence[Entry], refused: dict[int, Answer | Exception]) -> list[int]:
-        """Step 1. Returns the positions whose producer keys are still good, and that are sealed."""
+        """Step 1. Returns the positions whose producer keys are still good."""
         standing, place = self._vault.register.standing(), str(self._ledger.id)
         held = []
         for at, entry in enumerate(group):
-            if not producers.still_holds(standing, entry.key, place):
-                refused[at] = Denied("this producer key is revoked")
-            elif isinstance(entry.outcome, Waiting):
-                refused[at] = KeyUnavailable("there is no key for this record's group just now: send it again")
-            else:
+            if producers.still_holds(standing, entry.key, place):
                 held.append(at)
+            else:
+                refused[at] = Denied("this producer key is revoked")
         return held
 
-    def _linked(self, group: Sequence[Entry]) -> list[Answer | VaultError]:
-        """Steps 2 and 3. A record that came again and cannot be compared, or proved, fails alone."""
+    def _sealed(self, group: Sequence[Entry]) -> list[Outcome]:
+        """Step 1, where nobody sealed before: in the order they came, a producer at a time."""
+        outcomes: list[Outcome | None] = [entry.outcome for entry in group]
+        for producer in dict.fromkeys(entry.producer for entry in group if entry.outcome is None):
+            places = [at for at, entry in enumerate(group) if entry.outcome is None and entry.producer == producer]
+            sealed = self._sealers.seal_all([group[at].raw for at in places], producer)
+            for at, outcome in zip(places, sealed, strict=True):
+                outcomes[at] = outcome
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _linked(self, group: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[Answer | VaultError]:
+        """Steps 2 and 3. A record without keys, or one that came again and cannot be compared, fails alone."""
+        without = KeyUnavailable("there is no key for this record's group just now: send it again")
+        failed: dict[int, VaultError] = {at: without for at, one in enumerate(outcomes) if isinstance(one, Waiting)}
         sent = [Sent(at, entry.raw, entry.producer) for at, entry in enumerate(group)]
-        failed: dict[int, VaultError] = {}
-        settled = self._settler.link(sent, [entry.outcome for entry in group], failed)
+        settled = self._settler.link(sent, outcomes, failed)
         proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
         known = {one.seq for one in settled.results if one.status is Status.DUPLICATE and one.seq is not None}
         again = self._again(known, settled.appended.checkpoint)

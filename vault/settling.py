@@ -100,7 +100,8 @@ class Settler:
         Args:
             failed: takes the error of each line whose id is known and that cannot be compared with what was sealed
                 then, by position: its key is out of reach, say. Its result means nothing. None raises instead, though
-                new lines of the same batch are in the vault by then.
+                new lines of the same batch are in the vault by then. Lines that wait for keys are passed over if they
+                stand in it already.
         """
         known: dict[bytes, int] = {}  # id tag -> position since an earlier commit
         fresh: dict[bytes, int] = {}  # id tag -> index of the line that takes it now
@@ -122,7 +123,9 @@ class Settler:
         seen = self._seen(known.values())
         results: list[Result] = []
         for at, ((number, raw, _), one) in enumerate(zip(batch, outcomes, strict=True)):
-            if not isinstance(one, Item):
+            if isinstance(one, Waiting) and failed is not None and at in failed:
+                results.append(Result(number, Status.REFUSED))
+            elif not isinstance(one, Item):
                 results.append(refused(number, one))
             elif fresh.get(one.id_tag) == at:
                 results.append(
