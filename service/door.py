@@ -15,11 +15,12 @@ from litestar import Request
 
 from service.limits import address_key
 from service.problems import HttpProblem
-from service.runtime import Runtime, require_rate
+from service.runtime import Runtime, require_ledger, require_rate
 from vault import events, people, producers
 from vault.context import Actor
 from vault.core.errors import Denied
 from vault.core.standing import ProducerKey
+from vault.ledgers import Ledger
 
 STRANGER = Actor("stranger", break_glass=False)
 _MAX_HEADER = 8300
@@ -27,8 +28,11 @@ _MAX_HEADER = 8300
 AnyRequest = Request[Any, Any, Any]
 
 
-async def producer(request: AnyRequest, runtime: Runtime) -> ProducerKey:
+async def producer(request: AnyRequest, runtime: Runtime, *, fresh: bool = True) -> ProducerKey:
     """Return the producer key of a request.
+
+    Args:
+        fresh: False believes the last look, where the key is looked at again before anything is committed.
 
     Raises:
         HttpProblem: 401, and 429 for an address that tried too often.
@@ -36,12 +40,43 @@ async def producer(request: AnyRequest, runtime: Runtime) -> ProducerKey:
     presented = _bearer(request)
     if presented is not None:
         found = producers.authenticate(runtime.vault.register.latest, presented)
-        if isinstance(found, str):  # it may be newer than the last look
+        if fresh or isinstance(found, str):  # it may be newer than the last look
             found = producers.authenticate(await runtime.verb(runtime.vault.register.standing), presented)
         if not isinstance(found, str):
             return found
         raise await _refused(request, runtime, "producer", found)
     raise await _refused(request, runtime, "producer", "missing")
+
+
+async def revoked(request: AnyRequest, runtime: Runtime) -> HttpProblem:
+    """Return what is told where a key ended between the door and the commit; the next one stops at the door."""
+    await runtime.verb(runtime.vault.register.standing)
+    return await _refused(request, runtime, "producer", "revoked")
+
+
+def note_revoked(runtime: Runtime) -> None:
+    """The same for a batch whose key ended under way; blocks."""
+    runtime.vault.register.standing()
+    runtime.metrics.denial("revoked")
+    events.record(runtime.vault.acting(STRANGER), "auth.failed", {"kind": "producer", "code": "revoked"})
+
+
+async def ledger_for(request: AnyRequest, runtime: Runtime, key: ProducerKey, name: str) -> Ledger:
+    """Return the ledger that a producer asks for. One that does not exist is refused like one of somebody else's.
+
+    Raises:
+        Denied: the key is not for it; an event says so.
+        HttpProblem: 429 for an address that tried too often.
+    """
+    found = await runtime.ledger(name)
+    try:
+        return require_ledger(found, key)
+    except Denied:
+        require_rate(runtime.stranger_rate, _address(request, runtime), "too many attempts: wait")
+        vault = runtime.vault.acting(Actor(f"producer:{key.producer}", break_glass=False))
+        facts = {"act": "ledger.use", "code": "ledger", "key": key.id}
+        await runtime.verb(events.record, vault, "access.denied", facts)
+        raise
 
 
 async def person(request: AnyRequest, runtime: Runtime) -> Actor:

@@ -23,10 +23,10 @@ from service import door, problems
 from service.door import AnyRequest
 from service.frame import Receive, Send
 from service.routes import common
-from service.runtime import Runtime, require_ledger
+from service.runtime import Runtime
 from vault import lines
 from vault.core import canonical
-from vault.core.errors import RefusedInput
+from vault.core.errors import Denied, RefusedInput
 from vault.core.standing import ProducerKey
 from vault.core.tree import leaf_hash
 from vault.ledgers import Ledger
@@ -68,7 +68,7 @@ async def append_batch(request: AnyRequest, ledger: FromPath[str]) -> Response[A
     key = await door.producer(request, runtime)
     common.require_media_type(request, common.NDJSON)
     common.encoding_of(request, ("identity", "gzip", "zstd"))
-    found = require_ledger(await runtime.ledger(ledger), key)
+    found = await door.ledger_for(request, runtime, key, ledger)
     if runtime.batches.locked():
         raise problems.HttpProblem("too-many-requests", "enough batches are under way: come back", retry_after=2)
     minimal = "return=minimal" in request.headers.get("prefer", "").replace(" ", "")
@@ -143,6 +143,8 @@ def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
             answers.put(_spelled(waiting, taken, request_id, batch.minimal))
             waiting.clear()
             size = 0
+            if any(isinstance(answer, Denied) for answer in taken):
+                door.note_revoked(runtime)
             if all(isinstance(answer, Exception) for answer in taken):
                 raise Gone  # what stops a whole group would stop the next one too
 

@@ -14,9 +14,10 @@ from litestar.response import Response
 from service import door, problems, schema
 from service.door import AnyRequest
 from service.routes import common
-from service.runtime import Runtime, require_ledger, require_rate
+from service.runtime import Runtime, require_rate
 from vault import reading, search
 from vault.core import canonical
+from vault.core.errors import Denied
 from vault.core.parse import MAX_RECORD
 from vault.core.receipt import Receipt
 from vault.core.standing import ProducerKey
@@ -39,12 +40,16 @@ async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
     """Seal one record and answer with its receipt. Sending it again is safe: the same id with the same bytes gets the
     same receipt, and other bytes under a known id are a conflict."""
     runtime = common.runtime_of(request)
-    key = await door.producer(request, runtime)
+    key = await door.producer(request, runtime, fresh=False)
     common.require_media_type(request, common.JSON)
     common.encoding_of(request, ("identity",))
     _require_rate(runtime, key)
-    found = require_ledger(await runtime.ledger(ledger), key)
-    answer = await runtime.append(found, key, await body_of(request))
+    found = await door.ledger_for(request, runtime, key, ledger)
+    raw = await body_of(request)
+    try:
+        answer = await runtime.append(found, key, raw)
+    except Denied:
+        raise await door.revoked(request, runtime) from None
     common.count(runtime.metrics, answer.result)
     if answer.receipt is None:
         problem = problems.of_result(answer.result)
@@ -209,12 +214,14 @@ async def ledger_view(request: AnyRequest, ledger: FromPath[str]) -> Response[by
     """Tell a ledger's origin and verifier key. Pin the key: whoever answers here could answer with another one."""
     runtime = common.runtime_of(request)
     who = await door.producer_or_person(request, runtime)
-    found = await runtime.ledger(ledger)
     if isinstance(who, ProducerKey):
-        found = require_ledger(found, who)
-    elif found is None:
-        await runtime.verb(search.deny, runtime.vault.acting(who), "ledger.look")
-    assert found is not None
+        found = await door.ledger_for(request, runtime, who, ledger)
+    else:
+        looked = await runtime.ledger(ledger)
+        if looked is None:
+            await runtime.verb(search.deny, runtime.vault.acting(who), "ledger.look")
+        assert looked is not None
+        found = looked
     checkpoints = runtime.vault.checkpoints
     view = schema.LedgerView(
         str(found.id),

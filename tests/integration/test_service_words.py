@@ -1,4 +1,4 @@
-"""What a stranger is told: which member is wrong, which port is taken, which name nobody knows."""
+"""What a stranger is told: which member is wrong, which port is taken, which name nobody knows; and who was refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from service.serve import require_free
-from tests.support.serving import PASSWORD, ROOT, serving
+from tests.support.decisions import decision, spelled
+from tests.support.serving import PASSWORD, ROOT, bearer, serving
 from tests.support.vault import Installation
+from vault import producers
 from vault.core.errors import Unavailable
 
 
@@ -59,6 +61,30 @@ def test_a_name_that_nobody_knows_is_no_missing_evidence(installation: Installat
     ran = _run(installation, "grant", "approve", "g-nobody", "--user", "olaf", **more)
     assert (ran.returncode, ran.stderr) == (2, "reasonvault: there is no such grant\n")
     assert _run(installation, "events", "--event", "no.such").stdout == "no event fits\n"
+
+
+def test_a_producer_that_is_refused_leaves_an_event(installation: Installation) -> None:
+    with serving(installation) as service:
+        key = service.producer("psp-7", "cn")
+        _, officer = service.people()
+        mine, other = "/v1/ledgers/cn", "/v1/ledgers/sg"
+        assert service.client.get(mine, headers=bearer(key)).status_code == 200
+        for path in (other, "/v1/ledgers/nobodys"):
+            answer = service.client.get(path, headers=bearer(key))
+            assert (answer.status_code, answer.json()["detail"]) == (403, "this producer key is not for this ledger")
+        denied = service.events(officer, "access.denied")
+        assert [one["facts"]["code"] for one in denied] == ["ledger", "ledger"]
+        assert {one["actor"] for one in denied} == {"producer:psp-7"}
+
+        assert service.append("cn", key, spelled(decision(901))).status_code == 201
+        with installation.opened() as vault:
+            producers.revoke(vault, key.split("_")[1])
+        answers = [service.append("cn", key, spelled(decision(902))) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [401, 401]
+        assert [answer.json()["code"] for answer in answers] == ["revoked", "revoked"]
+        assert service.client.get(mine, headers=bearer(key)).status_code == 401
+        failed = service.events(officer, "auth.failed")
+        assert [one["facts"]["code"] for one in failed] == ["revoked"] * 3
 
 
 def _run(installation: Installation, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
