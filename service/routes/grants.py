@@ -22,7 +22,7 @@ GrantId = Annotated[str, Parameter(max_length=64)]
 
 @post(
     "/v1/grants",
-    responses={201: _GRANT} | common.told(400, 401, 403, 415, 422, 429, 503),
+    responses={201: _GRANT} | common.told(400, 401, 403, 408, 413, 415, 422, 429, 503),
     summary="Ask for a grant",
     tags=["grants"],
     security=common.BY_PERSON,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import get, post
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Operation, Schema
+from litestar.openapi.spec import Parameter as OpenAPIParameter
+from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import FromPath, Parameter
 from litestar.response import Response
 
@@ -30,7 +34,7 @@ _AGAIN = ResponseSpec(Receipt, description="The same record was there already: i
 @post(
     "/v1/ledgers/{ledger:str}/records",
     operation_class=common.body(common.JSON, "One `reasoning-log/1`; exactly these bytes are sealed."),
-    responses={201: _RECEIPT, 200: _AGAIN} | common.told(400, 401, 403, 409, 410, 413, 415, 422, 429, 503),
+    responses={201: _RECEIPT, 200: _AGAIN} | common.told(400, 401, 403, 408, 409, 410, 413, 415, 422, 429, 503),
     request_max_body_size=None,  # body_of counts
     summary="Append one record",
     tags=["producers"],
@@ -152,8 +156,19 @@ def _found(row: search.Found) -> schema.FoundView:
     )
 
 
+@dataclass
+class _OfRecord(Operation):
+    """The framework takes a path that may hold slashes for a URI; it is a record's id."""
+
+    def __post_init__(self) -> None:
+        for one in self.parameters or []:
+            if isinstance(one, OpenAPIParameter) and one.name == "record_id":
+                one.schema = Schema(type=OpenAPIType.STRING, min_length=1, description="the producer's id of it")
+
+
 @get(
     ["/v1/ledgers/{ledger:str}/records/{record_id:path}", "/v1/ledgers/{ledger:str}/records/batch"],
+    operation_class=_OfRecord,
     responses={200: ResponseSpec(schema.RecordView, generate_examples=False)}
     | common.told(400, 401, 403, 404, 422, 429, 503),
     summary="Open one record",

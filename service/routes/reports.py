@@ -22,7 +22,7 @@ ReportId = Annotated[str, Parameter(max_length=64)]
 @post(
     "/v1/reports",
     status_code=202,
-    responses={202: _REPORT} | common.told(400, 401, 403, 415, 422, 429, 503),
+    responses={202: _REPORT} | common.told(400, 401, 403, 408, 413, 415, 422, 429, 503),
     summary="Ask for a report",
     tags=["reports"],
     security=common.BY_PERSON,

@@ -19,7 +19,8 @@ from vault import trace
 @post(
     "/v1/login",
     status_code=200,
-    responses={200: ResponseSpec(schema.Token, generate_examples=False)} | common.told(400, 401, 415, 422, 429, 503),
+    responses={200: ResponseSpec(schema.Token, generate_examples=False)}
+    | common.told(400, 401, 408, 413, 415, 422, 429, 503),
     summary="Log in to a local account",
     tags=["people"],
 )
