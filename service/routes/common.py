@@ -130,6 +130,18 @@ def count(metrics: Metrics, result: Result) -> None:
                 metrics.guard(result.code)
 
 
+def refuse_unknown(request: AnyRequest) -> None:
+    """Refuse query parameters that the route does not have: a misspelt limit must never mean no limit.
+
+    Raises:
+        HttpProblem: 422.
+    """
+    known = request.route_handler.parsed_fn_signature.parameters
+    if any(name not in known for name in request.query_params):
+        names = ", ".join(sorted(set(known) - {"request", *request.path_params}))
+        raise problems.HttpProblem("invalid", f"the query has a parameter that is not known here; known are {names}")
+
+
 def document_of(text: bytes) -> Any:
     """Return bytes that are JSON already as they are, for a place inside a view."""
     return msgspec.Raw(text)

@@ -116,6 +116,7 @@ async def find(
     leaves and facets, never content; the search is an event before its answer leaves."""
     runtime = common.runtime_of(request)
     actor = await door.person(request, runtime)
+    common.refuse_unknown(request)
     wanted = search.Wanted(
         start=common.microseconds(start),
         end=common.microseconds(end),
@@ -184,6 +185,7 @@ async def show(
     """Open one record under a grant. The access event is committed before anything is decrypted."""
     runtime = common.runtime_of(request)
     actor = await door.person(request, runtime)
+    common.refuse_unknown(request)
     vault = runtime.vault.acting(actor)
     subject = await runtime.ledger(ledger)
     if subject is None:

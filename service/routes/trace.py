@@ -52,6 +52,7 @@ async def events(
     """Read the events ledger, newest first. Reading it is an event too. Sealed details are for compliance officers."""
     runtime = common.runtime_of(request)
     vault = runtime.vault.acting(await door.person(request, runtime))
+    common.refuse_unknown(request)
     subject = None
     if ledger is not None:
         found = await runtime.ledger(ledger)
