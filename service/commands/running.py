@@ -20,7 +20,9 @@ _FIRST_USER = "officer"
 def _listening(command: click.decorators.FC) -> click.decorators.FC:
     options = (
         click.option("--listen", metavar="ADDRESS:PORT", help="Default: service.toml's, else 127.0.0.1:8420."),
-        click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer; default: one for every two cores."),
+        click.option(
+            "--workers", type=click.IntRange(1, 64), help="Processes that answer; default: one for two cores."
+        ),
         click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="PEM certificate chain."),
         click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="PEM private key."),
         click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"])),
