@@ -15,9 +15,9 @@ from vault.core.errors import (
     Denied,
     EvidenceError,
     Misconfigured,
-    Missing,
     RefusedInput,
     Unavailable,
+    Unknown,
     UnknownOutcome,
     UsageError,
     VaultError,
@@ -85,14 +85,14 @@ def of_error(error: BaseException) -> tuple[Problem, int | None]:
         case RefusedInput():
             kind = "too-large" if error.code == "too_large" else "record-refused"
             return problem(kind, error.reason, code=error.code, path=error.path), None
+        case Unknown():
+            return problem("not-found", str(error)), None
         case Denied():
             return problem("denied", str(error)), None
         case UnknownOutcome():
             return problem("unknown-outcome", "send the same request again: the same id is never kept twice"), 1
         case Unavailable():
             return problem("unavailable", str(error)), 2
-        case Missing() if error.ledger is None:
-            return problem("not-found", str(error)), None
         case EvidenceError():
             return problem("evidence", "the vault's evidence does not hold here; its operator must look"), 60
         case Misconfigured():

@@ -27,7 +27,7 @@ from service import wiring
 from service.problems import HttpProblem
 from vault import events, grants
 from vault.context import Vault
-from vault.core.errors import Denied, Missing, Unavailable
+from vault.core.errors import Denied, Unavailable, Unknown
 from vault.core.grant import Grant
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
@@ -142,12 +142,12 @@ class Reporting:
         """Return a job that whoever asks may know of: their own, or any for an officer.
 
         Raises:
-            Missing: there is none.
+            Unknown: there is none.
         """
         job = self._read(report)
         roles = vault.actor.roles_by(vault.register.standing())
         if job is None or ("officer" not in roles and job.person != vault.actor.name):
-            raise Missing("there is no such report")
+            raise Unknown("there is no such report")
         if job.state == "running" and job.pid and not _lives(job.pid):
             job.state, job.detail = "failed", "the process that made it died: ask for it again"
         return job
@@ -156,7 +156,7 @@ class Reporting:
         """Step 3. Returns the file.
 
         Raises:
-            Missing: there is no such report of one's own, or it is not ready.
+            Unknown: there is no such report of one's own, or it is not ready.
             Denied: the grant it was made under does not hold any more.
         """
         job = self._read(report)
@@ -164,7 +164,7 @@ class Reporting:
         def decide(standing: Standing) -> Ruling[None]:
             if job is None or job.person != vault.actor.name or job.state != "ready":
                 return refuse(
-                    Missing("there is no such report, or it is not ready"), denial("report.fetch", "none", {})
+                    Unknown("there is no such report, or it is not ready"), denial("report.fetch", "none", {})
                 )
             facts: dict[str, Any] = {"report": job.report, "grant": job.grant, "ledger": job.ledger}
             if not held_grants(vault, standing, job.ledger, job.grant):

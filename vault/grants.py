@@ -15,7 +15,7 @@ from vault import events, trace
 from vault.context import Vault
 from vault.core import canonical, leaf
 from vault.core import grant as rules
-from vault.core.errors import Denied, Missing, UsageError
+from vault.core.errors import Denied, Unknown, UsageError
 from vault.core.grant import Fields, Grant, Scope
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
@@ -102,14 +102,14 @@ def approve(vault: Vault, name: str) -> Told:
     """Approve somebody else's request.
 
     Raises:
-        Missing: no such grant that this person may know of.
+        Unknown: no such grant that this person may know of.
         Denied: whoever approves is no officer, or asked for it, or it is not waiting any more.
     """
 
     def decide(standing: Standing) -> Ruling[Grant]:
         roles, found = vault.actor.roles_by(standing), standing.grants.get(name)
         if found is None or not _may_know(found, vault.actor.name, roles):
-            return refuse(Missing("there is no such grant"), _denied("grant.approve", {}, "unknown"))
+            return refuse(Unknown("there is no such grant"), _denied("grant.approve", {}, "unknown"))
         why = rules.why_no_approval(found, vault.actor.name, roles, vault.clock())
         if why is not None:
             return refuse(Denied(why), _denied("grant.approve", {"grant": name}, "four_eyes"))
@@ -123,14 +123,14 @@ def revoke(vault: Vault, name: str) -> Told:
     """End a grant, or take a request back. Whatever is opened after this needs another one.
 
     Raises:
-        Missing: no such grant that this person may know of.
+        Unknown: no such grant that this person may know of.
         Denied: neither an officer nor the auditor it was given to, or it is revoked already.
     """
 
     def decide(standing: Standing) -> Ruling[Grant]:
         roles, found = vault.actor.roles_by(standing), standing.grants.get(name)
         if found is None or not _may_know(found, vault.actor.name, roles):
-            return refuse(Missing("there is no such grant"), _denied("grant.revoke", {}, "unknown"))
+            return refuse(Unknown("there is no such grant"), _denied("grant.revoke", {}, "unknown"))
         why = rules.why_no_revocation(found, vault.actor.name, roles)
         if why is not None:
             return refuse(Denied(why), _denied("grant.revoke", {"grant": name}, "role"))

@@ -23,7 +23,7 @@ from vault import events, proving
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing, receipt
 from vault.core.envelope import opening as opening_of
-from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, UsageError
+from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, Unknown, UsageError
 from vault.core.grant import Grant
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
@@ -86,7 +86,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
 
     Raises:
         UsageError: no purpose, no text, or no such record in this ledger (the look-up is an event as well).
-        Missing: the same for whoever reads under a grant, and also where no grant of theirs reaches the record.
+        Unknown: the same for whoever reads under a grant, and also where no grant of theirs reaches the record.
         Denied: whoever reads has no grant for this ledger.
         Modified, Missing, Forked: what is stored is not what was promised. Nothing can be destroyed lawfully yet, so a
             record that is not there is missing.
@@ -200,8 +200,8 @@ def _not_there(
     return nothing
 
 
-def _unknown() -> Missing:
-    return Missing("no record with this id lies within a grant of yours")
+def _unknown() -> Unknown:
+    return Unknown("no record with this id lies within a grant of yours")
 
 
 def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:

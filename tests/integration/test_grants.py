@@ -14,10 +14,10 @@ import pytest
 from tests.support.acting import CASE, HOUR, PURPOSE, asked, granted, happened, hire, last, later, stored
 from tests.support.decisions import decision, spelled
 from tests.support.vault import Installation
-from vault import grants, ledgers, reading
+from vault import grants, ledgers, proving, reading
 from vault.context import Actor, Vault
 from vault.core import receipt
-from vault.core.errors import Denied, Missing, Modified, UsageError
+from vault.core.errors import Denied, Modified, Unknown, UsageError
 from vault.core.masking import MASKED
 from vault.reading import Reading
 
@@ -89,9 +89,9 @@ def test_nobody_approves_their_own(vault: Vault) -> None:
 def test_who_is_no_officer_approves_nothing(vault: Vault, anna: Actor, role: str) -> None:
     grant = asked(vault, anna, ["cn"])
     other = hire(vault, "other", role)
-    with pytest.raises(Missing, match="there is no such grant"):
+    with pytest.raises(Unknown, match="there is no such grant"):
         grants.approve(vault.acting(other), grant.id)
-    with pytest.raises(Missing, match="there is no such grant"):
+    with pytest.raises(Unknown, match="there is no such grant"):
         grants.approve(vault.acting(other), "g-made-up")
     with pytest.raises(Denied, match="only a compliance officer"):
         grants.approve(vault.acting(anna), grant.id)
@@ -101,7 +101,7 @@ def test_who_is_no_officer_approves_nothing(vault: Vault, anna: Actor, role: str
 def test_the_passphrase_is_no_second_person(vault: Vault, anna: Actor) -> None:
     grant = asked(vault, anna, ["cn"])
     assert vault.actor.break_glass
-    with pytest.raises(Missing):
+    with pytest.raises(Unknown):
         grants.approve(vault, grant.id)
     with pytest.raises(Denied, match="only an auditor"):
         asked(vault, vault.actor, ["cn"])
@@ -126,7 +126,7 @@ def test_a_grant_is_the_one_it_was_given_tos(vault: Vault, anna: Actor, olaf: Ac
             _read(vault, other, grant=chosen)
     assert grants.listing(vault.acting(other)) == []
     assert [one.grant.id for one in grants.listing(vault.acting(olaf))] == [grant.id]
-    with pytest.raises(Missing):
+    with pytest.raises(Unknown):
         grants.revoke(vault.acting(other), grant.id)
 
 
@@ -170,15 +170,15 @@ def test_period_and_class_bound_what_is_opened(installation: Installation, vault
     granted(vault, anna, olaf, ["cn"], start=start, end=end)
     assert _read(vault, anna).seq == 3
     for outside in ("dec-4", "dec-2", "dec-900"):
-        with pytest.raises(Missing):
+        with pytest.raises(Unknown):
             _read(vault, anna, outside)
     assert last(vault, "access.denied").facts["code"] == "scope"
     granted(vault, anna, olaf, ["cn"], classes=("aml",))
     assert _read(vault, anna, "dec-900").leaf.seq == installation.size("cn") - 1
-    with pytest.raises(Missing):
+    with pytest.raises(Unknown):
         _read(vault, anna, "dec-4")
     late = granted(vault, anna, olaf, ["cn"], start=end)
-    with pytest.raises(Missing):
+    with pytest.raises(Unknown):
         _read(vault, anna, grant=late.id)
 
 
@@ -188,7 +188,7 @@ def test_what_is_out_of_reach_looks_like_what_is_not_there(vault: Vault, anna: A
     for chosen in (None, narrow.id, "g-made-up"):
         answers = []
         for record_id in ("dec-3", "dec-99999"):
-            with pytest.raises((Denied, Missing)) as caught:
+            with pytest.raises(Denied) as caught:
                 _read(vault, anna, record_id, grant=chosen)
             answers.append((type(caught.value), str(caught.value)))
         assert answers[0] == answers[1], chosen
@@ -292,7 +292,7 @@ def test_a_person_who_changed_meanwhile_has_no_grants(vault: Vault, anna: Actor,
         _read(vault, anna)
     hire(vault, "olaf", "auditor")
     grant = asked(vault, hire(vault, "alma", "auditor"), ["cn"])
-    with pytest.raises(Missing):
+    with pytest.raises(Unknown):
         grants.approve(vault.acting(olaf), grant.id)
 
 
@@ -310,6 +310,24 @@ def test_once_a_policy_is_adopted_the_passphrase_reads_nothing(vault: Vault, ann
         reading.require_whole(vault, ledgers.get(vault, "cn"))
     granted(vault, anna, olaf, ["cn"])
     assert _read(vault, anna).seq == 3
+
+
+def test_a_grant_that_is_revoked_while_a_record_is_looked_for_opens_nothing(
+    installation: Installation, vault: Vault, anna: Actor, olaf: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process revokes it after the entry was found and verified; the decision comes after that."""
+    grant = granted(vault, anna, olaf, ["cn"])
+    prove = proving.prove
+    with installation.opened() as other:
+
+        def then_revoke(*arguments: Any) -> Any:
+            grants.revoke(other.acting(olaf), grant.id)
+            return prove(*arguments)
+
+        monkeypatch.setattr(proving, "prove", then_revoke)
+        with pytest.raises(Denied, match="no grant of yours"):
+            _read(vault, anna)
+    assert [told.facts.get("grant") for told in happened(vault, "record.opened")] == [None]
 
 
 def test_a_report_needs_a_grant_for_the_whole_ledger(vault: Vault, anna: Actor, olaf: Actor) -> None:

@@ -8,6 +8,7 @@ Every error is one clear line: what, where, what to do. It never carries record 
         Misconfigured     the operator, where the caller is somebody else: the database lets the vault do too little
       RefusedInput    3   the producer: this record cannot be kept as it is
       Denied          4   the auditor or the compliance officer: a right is missing
+        Unknown           there is no such thing, or none that whoever asks may know of
       Unavailable     5   the operator: wait or repair, then try again; nothing was lost
         KeyUnavailable    a key cannot be reached just now (retryable)
         KeyGone           a key does not exist, is disabled or destroyed (permanent)
@@ -62,6 +63,10 @@ class Denied(VaultError):
     """A right is missing: wrong passphrase, no grant, wrong role."""
 
     exit_code = 4
+
+
+class Unknown(Denied):
+    """There is no such thing, or none that whoever asks may know of: both are told alike."""
 
 
 class Unavailable(VaultError):
