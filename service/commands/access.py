@@ -23,7 +23,7 @@ from service.routes.grants import view
 from service.terminal import Commands, opened_vault, say
 from vault import grants, ledgers, people, producers
 from vault.context import Vault
-from vault.core.errors import Missing, UsageError
+from vault.core.errors import UsageError
 from vault.core.grant import ROLES
 from vault.grants import Told
 
@@ -216,12 +216,7 @@ def logged_in(name: str) -> Iterator[Vault]:
     """Open the vault as somebody who proves with a password who they are."""
     with opened_vault() as vault:
         actor = Accounts(homes.default_path()).login(vault, name, password(f"Password of {name}"))
-        try:
-            yield vault.acting(actor)
-        except Missing as error:
-            if error.ledger is not None:
-                raise
-            raise UsageError(str(error)) from None  # a name that nobody knows is no evidence of a loss
+        yield vault.acting(actor)
 
 
 def acting(name: str | None) -> AbstractContextManager[Vault]:
