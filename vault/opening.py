@@ -30,7 +30,7 @@ from vault.sealing import blind_tags, context_of, from_columns
 
 
 class Opener:
-    """Opens entries of one ledger; reads the ledger's epoch keys once, and again when it meets a new one."""
+    """Opens entries of one ledger; reads each epoch key when it meets the first entry under it."""
 
     def __init__(self, engine: Engine, ring: Ring, ledger: UUID) -> None:
         self._engine = engine
@@ -52,7 +52,9 @@ class Opener:
             KeyUnavailable, KeyGone: the provider cannot open the epoch key now, or ever.
         """
         if row.epoch_id not in self._epochs:
-            self.load()
+            found = transact(self._engine, lambda connection: store.epoch_row(connection, self._ledger, row.epoch_id))
+            if found is not None:
+                self._epochs[row.epoch_id] = EpochRow(self._ledger, *found)
         epoch = self._epochs.get(row.epoch_id)
         if epoch is None:
             raise Modified("the record key's epoch is unknown", leaf.ledger, leaf.seq)

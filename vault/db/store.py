@@ -243,6 +243,18 @@ def insert_epoch(connection: Connection, row: dict[str, Any]) -> None:
     connection.execute(insert(epoch), row)
 
 
+def epoch_row(connection: Connection, ledger_id: UUID, epoch_id: int) -> tuple[int, str, str, str, str, bytes] | None:
+    """Return one epoch key, in the order of ``epochs``."""
+    found = _driver(connection).execute(
+        "SELECT epoch_id, group_name, key_ref, writer, day, wrapped FROM vault.epoch"
+        " WHERE ledger_id = %s AND epoch_id = %s",
+        (ledger_id, epoch_id),
+        binary=True,
+    )
+    row: tuple[int, str, str, str, str, bytes] | None = found.fetchone()
+    return row
+
+
 def epochs(connection: Connection, ledger_id: UUID) -> Iterator[tuple[int, str, str, str, str, bytes]]:
     """Return (epoch id, group, key reference, writer, day, wrapped key) of a ledger's epoch keys."""
     columns = (
