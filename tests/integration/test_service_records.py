@@ -394,6 +394,18 @@ def test_two_services_and_four_workers_make_one_chain(service: Service, key: str
     assert {report.name: report.unsealed for report in reports}["cn"] == 0
 
 
+def test_the_id_of_a_record_that_is_gone_is_not_given_again(service: Service, key: str) -> None:
+    raw = _raw()
+    seq = json.loads(service.append("cn", key, raw).json()["leaf"])["seq"]
+    with service.installation.tampering() as connection:
+        connection.execute(
+            "DELETE FROM vault.sealed WHERE ledger_id = %s AND seq = %s", [service.installation.ledger("cn"), seq]
+        )
+    for again in (raw, raw + b" "):
+        found = _problem(service.append("cn", key, again), 410, "record-gone")
+        assert (found["code"], found["path"]) == ("gone", "$.id")
+
+
 def test_nothing_of_a_record_is_logged(service: Service) -> None:
     with psycopg.connect(service.installation.database.superuser_dsn) as connection:
         rows = connection.execute("SELECT record_id FROM vault.sealed WHERE record_id LIKE 'dec-1___'").fetchall()
