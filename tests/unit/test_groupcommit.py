@@ -10,7 +10,7 @@ import pytest
 
 from vault.groupcommit import GroupCommit
 
-SECONDS = 30  # until a test that hangs is called a failure
+SECONDS = 20  # until a test that hangs is called a failure
 
 
 class Book:
@@ -182,7 +182,10 @@ def test_a_commit_that_breaks_does_not_keep_the_line() -> None:
     line: GroupCommit[int] = GroupCommit(commit, most=1)
     with pytest.raises(Broken):
         line.together(1)
-    line.together(2)
+    other = threading.Thread(target=line.together, args=(2,), daemon=True)
+    other.start()
+    other.join(SECONDS)
+    assert not other.is_alive(), "the line stayed taken"
     assert line.put(1)
     assert not line.put(3)
     with pytest.raises(Broken):
