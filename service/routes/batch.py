@@ -140,11 +140,11 @@ def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
             for answer in taken:
                 if not isinstance(answer, Exception):
                     common.count(runtime.metrics, answer.result)
+            if any(isinstance(answer, Denied) for answer in taken):
+                door.note_revoked(runtime)
             answers.put(_spelled(waiting, taken, request_id, batch.minimal))
             waiting.clear()
             size = 0
-            if any(isinstance(answer, Denied) for answer in taken):
-                door.note_revoked(runtime)
             if all(isinstance(answer, Exception) for answer in taken):
                 raise Gone  # what stops a whole group would stop the next one too
 

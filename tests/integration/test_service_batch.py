@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import zstandard
 
-from tests.support.acting import await_, happened
+from tests.support.acting import await_, happened, last
 from tests.support.decisions import decision, spelled
 from tests.support.serving import Service, bearer, serving
 from tests.support.vault import Installation
@@ -280,8 +280,10 @@ def test_a_key_that_is_revoked_mid_batch(service: Service) -> None:
         sender.send(*after)
         sender.end()
         answers = sender.rest()
-    assert answers
-    assert {one["status"] for one in answers} <= {401, 403}
+    assert [one["line"] for one in answers] == list(range(21, 21 + len(answers)))
+    assert {one["status"] for one in answers} == {403}
+    with service.installation.opened() as vault:
+        assert last(vault, "auth.failed").facts["code"] == "revoked"
     kept = _kept(service)
     assert {json.loads(raw)["id"] for raw in before} <= kept
     assert not {json.loads(raw)["id"] for raw in after} & kept
