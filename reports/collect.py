@@ -1,7 +1,8 @@
 """Collecting: everything the evidence report says, from one pass over one snapshot that is verified as it is read.
 
     1. sign what a crash left unsigned; read the checkpoint that the report will stand under
-    2. count what will be opened, commit the access event and sign it; where that fails nothing is opened
+    2. count what will be opened; decide that whoever acts may open it, commit the access event and sign it; where that
+       fails nothing is opened
     3. fork the processes that open records
     4. verify the events ledger and this ledger up to that checkpoint (vault.audit), each entry as it passes:
        of the period: opened, counted, written to the attachment; after it: opened for its relations alone
@@ -33,7 +34,6 @@ from reports.gathering import Gathering, private
 from reports.statistics import PopulationCount, finding_lines
 from retention.keeping import Adoption, adopted
 from retention.rules import Rule, RuleBook
-from vault import events
 from vault.audit import audit
 from vault.context import Vault
 from vault.core import canonical
@@ -42,8 +42,10 @@ from vault.core.errors import EvidenceError, Forked, UsageError
 from vault.db import store
 from vault.db.engine import transact
 from vault.db.store import Extent
+from vault.events import Event
 from vault.ledgers import Ledger
 from vault.linking import append
+from vault.reading import tell_whole
 from vault.verdict import Depth
 
 Progress = Callable[[str, int, int], None]
@@ -51,12 +53,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What ``render_evidence`` takes; the files lie in the caller's ``workdir``."""
+    """What ``render_evidence`` takes; the files lie in the caller's ``workdir``.
+
+    Attributes:
+        grant: id of the grant that opened the records, None where none did.
+    """
 
     report: model.EvidenceReport
     population: Path
     findings: Path
     attachments: tuple[Attachment, ...]
+    grant: str | None
 
 
 def collect_evidence(
@@ -67,6 +74,7 @@ def collect_evidence(
     purpose: str,
     workdir: Path,
     *,
+    grant: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
     progress: Progress = lambda _name, _done, _total: None,
 ) -> Collected:
@@ -76,11 +84,13 @@ def collect_evidence(
         book: the rule book whose digest the vault writes into leaves.
         purpose: why; sealed into the access event and printed on page one.
         workdir: an empty directory that only its owner can read: facets lie in it in clear.
+        grant: id of the grant to open records under; None takes one that will do.
         random: n unpredictable bytes, for the sample's seed.
         progress: told (ledger's name, entries read, entries to read).
 
     Raises:
         UsageError: no purpose.
+        Denied: whoever acts may not open the whole ledger, or not any more; nothing was opened.
         Forked: the checkpoint outside the database is missing, or the events ledger cannot be appended to.
         Unavailable: database or keys are out of reach, a disk is full.
     """
@@ -90,7 +100,10 @@ def collect_evidence(
     signed = _signed(vault, ledger.id)
     size = signed.checkpoint.size
     extent = transact(vault.engine, lambda found: store.measure(found, ledger.id, size, period.start, period.end))
-    access = _log_access(vault, ledger.id, signed.checkpoint, extent, report_id, purpose) if extent.inside else None
+    access: int | None = None
+    if extent.inside:
+        access, used = _log_access(vault, ledger.id, signed.checkpoint, extent, report_id, purpose, grant)
+        grant = used or grant
     population, findings = workdir / "population.jsonl", workdir / "findings.jsonl"
     with Gathering(
         vault,
@@ -126,7 +139,7 @@ def collect_evidence(
         integrity=found,
         retention=_retention(book, adopted_rules, gathered.count),
     )
-    return Collected(report, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)))
+    return Collected(report, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)), grant)
 
 
 def _signed(vault: Vault, ledger: UUID) -> Signed:
@@ -141,10 +154,10 @@ def _signed(vault: Vault, ledger: UUID) -> Signed:
 
 
 def _log_access(
-    vault: Vault, ledger: UUID, checkpoint: Checkpoint, extent: Extent, report_id: str, purpose: str
-) -> int:
-    """Step 2. Returns the position of the event."""
-    facts = {
+    vault: Vault, ledger: UUID, checkpoint: Checkpoint, extent: Extent, report_id: str, purpose: str, grant: str | None
+) -> tuple[int, str]:
+    """Step 2. Returns the position of the event, and the grant's id."""
+    facts: dict[str, object] = {
         "ledger": str(ledger),
         "first": extent.first,
         "last": extent.last,
@@ -153,7 +166,9 @@ def _log_access(
         "size": checkpoint.size,
         "root": canonical.b64(checkpoint.root),
     }
-    return events.record(vault, "records.opened", facts, {"purpose": purpose, "report": report_id}).seq
+    details = {"purpose": purpose, "report": report_id}
+    told, used = tell_whole(vault, ledger, grant, lambda by: Event("records.opened", facts | by, details))
+    return told.seq, used
 
 
 def _identification(

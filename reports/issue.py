@@ -2,7 +2,8 @@
 
     1. see that the file can be written where it is wanted, before anything is opened
     2. collect and render into a private directory beside it
-    3. commit ``report.issued`` with the file's digest and sign it: the commit point
+    3. decide again that whoever acts may have it, and commit ``report.issued`` with the file's digest and sign it: the
+       commit point
     4. rename the file into its place
 
 A crash before 3 leaves a hidden directory that nobody was told of; one between 3 and 4 leaves an event whose report
@@ -22,11 +23,12 @@ from reports.collect import Progress, collect_evidence
 from reports.model import EvidenceReport, Period
 from reports.render import render_evidence
 from retention.rules import RuleBook
-from vault import events
 from vault.context import Vault
 from vault.core import canonical
 from vault.core.errors import Unavailable, UsageError
+from vault.events import Event
 from vault.ledgers import Ledger
+from vault.reading import tell_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +56,25 @@ def issue_evidence(
     purpose: str,
     out: Path,
     *,
+    grant: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
     progress: Progress = lambda _name, _done, _total: None,
 ) -> Issued:
     """Make the evidence report of a ledger and hand it out as ``out``, replacing a file of that name.
 
+    Args:
+        grant: id of the grant it is made under; None takes one that will do.
+
     Raises:
+        Denied: whoever acts may not open the whole ledger, or not any more; there is no report.
         UsageError: the file cannot be written there, or there is no purpose; nothing was opened.
         Unavailable: a disk is full, the database or the keys are out of reach; there is no report.
         Forked: the events ledger cannot be appended to; there is no report.
     """
     with _beside(out) as workdir:
-        collected = collect_evidence(vault, ledger, book, period, purpose, workdir, random=random, progress=progress)
+        collected = collect_evidence(
+            vault, ledger, book, period, purpose, workdir, grant=grant, random=random, progress=progress
+        )
         made = render_evidence(
             collected.report,
             workdir / "report.pdf",
@@ -73,7 +82,7 @@ def issue_evidence(
             findings=collected.findings,
             attachments=collected.attachments,
         )
-        facts = {
+        facts: dict[str, object] = {
             "report": collected.report.identification.report_id,
             "kind": "evidence",
             "sha256": canonical.b64(made.sha256),
@@ -81,7 +90,7 @@ def issue_evidence(
             "count": collected.report.population.in_period,
             "recipient": vault.actor.name,
         }
-        told = events.record(vault, "report.issued", facts)
+        told, _ = tell_whole(vault, ledger.id, collected.grant, lambda by: Event("report.issued", facts | by))
         size = made.path.stat().st_size
         os.replace(made.path, out)
         _sync(out.parent)

@@ -1,8 +1,9 @@
 """The process that makes one report: told what to do by one JSON document on standard input, answers with another.
 
-    python -m service.report_job
+    python -P -m service.report_job
 
-Nothing secret is in its arguments or its environment. A process of its own, because making pages takes memory and
+The passphrase comes with that document, never in an argument or the environment; what is opened with it is decided here
+again, by the grant that the report was asked for under. A process of its own, because making pages takes memory and
 minutes, and a worker that does it answers nobody.
 """
 
@@ -31,6 +32,9 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
     home: str
     passphrase: str
     actor: str
+    roles: tuple[str, ...]
+    generation: int | None
+    grant: str
     ledger: str
     first: str | None
     end: str | None
@@ -55,12 +59,12 @@ def main() -> int:
 
 def _make(told: Told) -> dict[str, Any]:
     book = wiring.rule_book()
-    actor = Actor(told.actor, break_glass=False)
+    actor = Actor(told.actor, break_glass=False, roles=frozenset(told.roles), generation=told.generation)
     with wiring.open_vault(Path(told.home), b64decode(told.passphrase), actor) as vault:
         ledger = ledgers.get(vault, told.ledger)
         first, end = (None if day is None else date.fromisoformat(day) for day in (told.first, told.end))
         period = period_of(book, ledger.genesis.jurisdictions, first, end)
-        made = issue_evidence(vault, ledger, book, period, told.purpose, Path(told.out))
+        made = issue_evidence(vault, ledger, book, period, told.purpose, Path(told.out), grant=told.grant)
     return {"sha256": canonical.b64(made.sha256), "pages": made.pages, "bytes": made.size, "event": made.event}
 
 

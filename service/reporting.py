@@ -1,8 +1,9 @@
 """Reports as jobs: asked for under a grant, made by a process of their own, fetched under the same grant.
 
-    1. decide that a grant covers the whole ledger, and commit ``report.requested``
+    1. take one of a few places; decide that a grant covers the whole ledger, and commit ``report.requested``
     2. a child process makes the report; it gets the passphrase through a pipe, never as an argument or in its
-       environment. It commits its own access and ``report.issued`` before the file is in its place
+       environment. It decides again, by the same grant, with its own access and with ``report.issued``: once the grant
+       is revoked nothing is opened any more, and what was opened is not handed out
     3. fetching decides again, and commits ``report.fetched`` before a byte leaves
 
 Below ``<home>/reports/<id>/`` lie ``job.json`` and, once it is issued, ``report.pdf``: any worker answers for any job.
@@ -12,9 +13,14 @@ A job whose process died is told as failed; it is asked for again.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import subprocess
 import sys
+import threading
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -27,15 +33,27 @@ from service import wiring
 from service.problems import HttpProblem
 from vault import events, grants
 from vault.context import Vault
-from vault.core.errors import Denied, Unavailable, Unknown
-from vault.core.grant import Grant
+from vault.core.errors import Unavailable, Unknown
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
-from vault.reading import denial, held_grants, no_grant
+from vault.reading import denial, held_grants, no_grant, require_grant, tell_whole
 
 RUNNING: Final = 2
-"""Reports that one worker has made at a time."""
+"""Reports that are being made at a time, by all workers of a home on one machine."""
+
+_STARTING: Final = 60_000_000  # microseconds in which a process is there, or never will be
+_DIED: Final = "the process that made it died: ask for it again"
+_NOT_FOR_THE_CHILD: Final = frozenset(
+    {
+        "REASONVAULT_PASSPHRASE",
+        "REASONVAULT_PASSPHRASE_FILE",
+        "REASONVAULT_PASSWORD_FILE",
+        "DATABASE_OWNER_URL",
+        "PYTHONSTARTUP",
+        "PYTHONHOME",
+    }
+)
 
 
 class Job(msgspec.Struct):
@@ -68,75 +86,103 @@ class Reporting:
         self._home = home
         self._folder = home / "reports"
         self._passphrase = passphrase
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._watchers: list[threading.Thread] = []
 
     def __repr__(self) -> str:
         return f"Reporting({self._folder})"
 
-    def ask(self, vault: Vault, ledger: Ledger, first: str | None, end: str | None) -> tuple[Job, dict[str, Any]]:
-        """Step 1. Returns the job and what its process is told.
+    def ask(self, vault: Vault, ledger: Ledger, first: str | None, end: str | None) -> Job:
+        """Steps 1 and 2: have a report made. Returns the job, which a process works on from now on.
 
         Raises:
             UsageError: no such period.
             Denied: no grant covers the whole ledger.
-            HttpProblem: enough reports are being made.
+            HttpProblem: enough reports are being made on this machine.
         """
+        place = str(ledger.id)
+        require_grant(vault, ledger.id, "report.request", {"ledger": place})
         days = [None if day is None else _day(day) for day in (first, end)]
         period_of(wiring.rule_book(), ledger.genesis.jurisdictions, *days)  # refuses a period that cannot be
-        if len(self._tasks) >= RUNNING:
-            raise HttpProblem("too-many-requests", "enough reports are being made: come back", retry_after=30)
         report = f"r-{uuid4()}"
-        place = str(ledger.id)
+        with self._slot() as slot:
 
-        def decide(standing: Standing) -> Ruling[Grant]:
-            for one in held_grants(vault, standing, place, None):
-                if one.scope.covers_ledger(place):
-                    told = {"report": report, "kind": "evidence", "ledger": place, "grant": one.id}
-                    return Ruling([Event("report.requested", told)], one)
-            if held_grants(vault, standing, place, None):
-                error = Denied("a report opens the whole ledger: it needs a grant without period and classes")
-                return refuse(error, denial("report.request", "scope", {"ledger": place}))
-            return refuse(no_grant(standing, vault), denial("report.request", "grant", {"ledger": place}))
+            def requested(by: dict[str, object]) -> Event:
+                return Event("report.requested", {"report": report, "kind": "evidence", "ledger": place, **by})
 
-        _, grant = events.rule(vault, decide)
-        job = Job(report, "running", place, ledger.row.name, "evidence", grant.id, vault.actor.name, vault.clock())
-        folder = self._folder / report
-        folder.mkdir(mode=0o700, parents=True)
-        self._write(job)
-        (purpose,) = [one.purpose for one in grants.told(vault, [grant])]
-        return job, {
-            "home": str(self._home),
-            "passphrase": b64encode(self._passphrase).decode(),
-            "actor": vault.actor.name,
-            "ledger": ledger.row.name,
-            "first": first,
-            "end": end,
-            "purpose": purpose,
-            "out": str(folder / "report.pdf"),
-        }
+            _, used = tell_whole(vault, ledger.id, None, requested)
+            job = Job(report, "running", place, ledger.row.name, "evidence", used, vault.actor.name, vault.clock())
+            self._folder.joinpath(report).mkdir(mode=0o700)
+            self._write(job)
+            known = [one for name, one in vault.register.standing().grants.items() if name == used]
+            told = {
+                "home": str(self._home),
+                "passphrase": b64encode(self._passphrase).decode(),
+                "actor": vault.actor.name,
+                "roles": sorted(vault.actor.roles),
+                "generation": vault.actor.generation,
+                "grant": used,
+                "ledger": ledger.row.name,
+                "first": first,
+                "end": end,
+                "purpose": "".join(one.purpose for one in grants.told(vault, known)),
+                "out": str(self._folder / report / "report.pdf"),
+            }
+            self._start(job, told, slot)
+        return job
 
-    def start(self, job: Job, told: dict[str, Any]) -> None:
-        """Step 2, on the loop."""
-        task = asyncio.get_running_loop().create_task(self._make(job, told))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @contextmanager
+    def _slot(self) -> Iterator[int]:
+        """One of the places of this machine for a report that is being made: a locked file. The process that makes it
+        inherits the lock, and lets go of it however it ends.
 
-    async def _make(self, job: Job, told: dict[str, Any]) -> None:
-        pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service.report_job", stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
-        )
+        Raises:
+            HttpProblem: none is free.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in range(RUNNING):
+            descriptor = os.open(self._folder / f".slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+            return
+        raise HttpProblem("too-many-requests", "enough reports are being made: come back", retry_after=30)
+
+    def _start(self, job: Job, told: dict[str, Any], slot: int) -> None:
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "service.report_job"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                pass_fds=[slot],
+            )
+        except OSError as error:
+            job.state, job.detail = "failed", f"no process could be started for it: {error.strerror}"
+            self._write(job)
+            return
         job.pid = child.pid
         self._write(job)
-        said, _ = await child.communicate(msgspec.json.encode(told))
+        watcher = threading.Thread(target=self._watch, args=(job, told, child), name=f"report-{child.pid}")
+        self._watchers = [one for one in self._watchers if one.is_alive()] + [watcher]
+        watcher.start()
+
+    def _watch(self, job: Job, told: dict[str, Any], child: subprocess.Popen[bytes]) -> None:
+        """Tell the process what to make, and write down what came of it."""
+        said, _ = child.communicate(msgspec.json.encode(told))
         try:
             answer = msgspec.json.decode(said, type=dict[str, Any])
         except msgspec.MsgspecError:
-            answer = {"detail": "the process that made it died: ask for it again"}
-        job.state = "failed" if "detail" in answer else "ready"
-        for name, value in answer.items():
-            setattr(job, name, value)
-        self._write(job)
+            answer = {"detail": _DIED}
+        done = msgspec.structs.replace(job, state="failed" if "detail" in answer else "ready", **answer)
+        with suppress(OSError):  # else whoever asks finds it running and its process gone
+            self._write(done)
 
     def find(self, vault: Vault, report: str) -> Job:
         """Return a job that whoever asks may know of: their own, or any for an officer.
@@ -148,8 +194,9 @@ class Reporting:
         roles = vault.actor.roles_by(vault.register.standing())
         if job is None or ("officer" not in roles and job.person != vault.actor.name):
             raise Unknown("there is no such report")
-        if job.state == "running" and job.pid and not _lives(job.pid):
-            job.state, job.detail = "failed", "the process that made it died: ask for it again"
+        begun = vault.clock() - job.requested_at < _STARTING
+        if job.state == "running" and not (_lives(job.pid) if job.pid else begun):
+            job.state, job.detail = "failed", _DIED
         return job
 
     def fetch(self, vault: Vault, report: str) -> Path:
@@ -176,8 +223,8 @@ class Reporting:
 
     async def close(self) -> None:
         """Wait for what is being made."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        for watcher in self._watchers:
+            await asyncio.to_thread(watcher.join)
 
     def _read(self, report: str) -> Job | None:
         if not report.startswith("r-") or not report.replace("-", "").isalnum():
@@ -202,6 +249,12 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise HttpProblem("invalid", "first and end are days: YYYY-MM-DD") from None
+
+
+def _environment() -> dict[str, str]:
+    """Return what the child finds in its environment: nothing that opens a vault, and our own code before any other."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_CHILD}
+    return kept | {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def _lives(pid: int) -> bool:

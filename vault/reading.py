@@ -1,21 +1,24 @@
 """Reading: nobody reads unseen, and nobody reads more than a grant says.
 
-    1. find the entry by the record's id; fetch leaf, envelope and facets
-    2. verify it: the leaf is under a signed checkpoint, the facets are those it commits to. Only then is what they say
+    1. refuse whoever has no grant for the ledger at all
+    2. find the entry by the record's id; fetch leaf, envelope and facets
+    3. verify it: the leaf is under a signed checkpoint, the facets are those it commits to. Only then is what they say
        (when it happened, of which class) good enough to decide by
-    3. decide under the events ledger's lock whether a grant opens it, and commit and sign the access event, or the
+    4. decide under the events ledger's lock whether a grant opens it, and commit and sign the access event, or the
        denial's; where that fails there is no plaintext
-    4. open with every commitment
-    5. hand out exactly the stored bytes, or, under a masked grant, what masking lets through
+    5. open with every commitment
+    6. hand out exactly the stored bytes, or, under a masked grant, what masking lets through
 
-A crash after 3 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves
+A crash after 4 leaves an access that did not happen, which is harmless; there is no order in which plaintext leaves
 first. Whoever holds the passphrase reads without a grant, marked break-glass, until a grant policy is adopted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -32,7 +35,7 @@ from vault.core.tree import leaf_hash
 from vault.db import store
 from vault.db.engine import transact
 from vault.db.store import SealedRow
-from vault.events import Event, Ruling, refuse
+from vault.events import Event, Ruling, Told, refuse
 from vault.ledgers import Ledger
 from vault.linking import append
 from vault.opening import Opener
@@ -96,6 +99,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
     if not _is_text(record_id + purpose):
         raise UsageError("record id and --purpose must be UTF-8 text")
     tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
+    require_grant(vault, ledger.id, "record.open", {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}, grant)
     seq = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, [tag])).get(tag)
     facts: dict[str, object] = {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}
     details = {"purpose": purpose} if purpose else None
@@ -109,7 +113,7 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
         raise
 
     def decide(standing: Standing) -> Ruling[Grant | None]:
-        if vault.actor.break_glass and not standing.grants_required:
+        if _reads_freely(vault, standing):
             return Ruling([Event("record.opened", {**facts, "seq": seq}, details)], None)
         held = held_grants(vault, standing, str(ledger.id), grant)
         if not held:
@@ -141,26 +145,75 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
 
 
 def require_whole(vault: Vault, ledger: Ledger) -> None:
-    """Let whoever acts open a whole ledger, as a report does: the passphrase's holder, or an auditor whose grant has
-    neither period nor classes.
+    """Let whoever acts go on to open a whole ledger, as a report does, before any work is done for them. What opens it
+    decides again: ``tell_whole``.
 
     Raises:
         Denied: they may not; the denial's event is committed.
     """
-    place = str(ledger.id)
+    events.rule(vault, lambda standing: _whole(vault, standing, str(ledger.id), None, lambda _facts: []))
+
+
+def tell_whole(
+    vault: Vault, ledger: UUID, grant: str | None, happened: Callable[[dict[str, object]], Event]
+) -> tuple[Told, str]:
+    """Commit an event about a whole ledger if whoever acts may open it at that very moment: the passphrase's holder, or
+    an auditor whose grant has neither period nor classes and shows everything.
+
+    Args:
+        grant: id of the grant to use; None takes one that will do.
+        happened: the event, given the facts that name the grant.
+
+    Returns:
+        Where the event stands, and the grant's id, "" for whoever holds the passphrase.
+
+    Raises:
+        Denied: they may not, or not any more; the denial's event is committed.
+    """
+    return events.rule(
+        vault, lambda standing: _whole(vault, standing, str(ledger), grant, lambda facts: [happened(facts)])
+    )
+
+
+def _whole(
+    vault: Vault,
+    standing: Standing,
+    place: str,
+    grant: str | None,
+    happened: Callable[[dict[str, object]], Sequence[Event]],
+) -> Ruling[str]:
+    if _reads_freely(vault, standing):
+        return Ruling(happened({}), "")
+    held = held_grants(vault, standing, place, grant)
+    if not held:
+        return refuse(no_grant(standing, vault), denial("report.request", "grant", {"ledger": place}))
+    for one in held:
+        if one.scope.covers_ledger(place):
+            return Ruling(happened({"grant": one.id}), one.id)
+    words = "a report opens the whole ledger: it needs a grant that shows everything, without period and classes"
+    return refuse(Denied(words), denial("report.request", "scope", {"ledger": place}))
+
+
+def require_grant(vault: Vault, ledger: UUID, act: str, facts: dict[str, object], grant: str | None = None) -> None:
+    """Refuse whoever has no grant for a ledger, before anything of it is looked at: neither an answer nor the time it
+    takes tells them what is there. That a grant does cover what is asked for is decided later.
+
+    Raises:
+        Denied: no grant; the denial's event is committed.
+    """
+
+    def may(standing: Standing) -> bool:
+        return _reads_freely(vault, standing) or bool(held_grants(vault, standing, str(ledger), grant))
 
     def decide(standing: Standing) -> Ruling[None]:
-        if vault.actor.break_glass and not standing.grants_required:
-            return Ruling([], None)
-        held = held_grants(vault, standing, place, None)
-        if not held:
-            return refuse(no_grant(standing, vault), denial("report.request", "grant", {"ledger": place}))
-        if not any(one.scope.covers_ledger(place) for one in held):
-            error = Denied("a report opens the whole ledger: it needs a grant without period and classes")
-            return refuse(error, denial("report.request", "scope", {"ledger": place}))
-        return Ruling([], None)
+        return Ruling([], None) if may(standing) else refuse(no_grant(standing, vault), denial(act, "grant", facts))
 
-    events.rule(vault, decide)
+    if not may(vault.register.standing()):
+        events.rule(vault, decide)
+
+
+def _reads_freely(vault: Vault, standing: Standing) -> bool:
+    return vault.actor.break_glass and not standing.grants_required
 
 
 def held_grants(vault: Vault, standing: Standing, ledger: str, grant: str | None) -> list[Grant]:
@@ -189,7 +242,7 @@ def _not_there(
     vault: Vault, ledger: Ledger, facts: dict[str, object], details: dict[str, Any] | None, grant: str | None
 ) -> Reading:
     def decide(standing: Standing) -> Ruling[Reading]:
-        if vault.actor.break_glass and not standing.grants_required:
+        if _reads_freely(vault, standing):
             error = UsageError(f"ledger {ledger.row.name} has no record with this id")
             return refuse(error, Event("record.not_found", facts, details))
         if not held_grants(vault, standing, str(ledger.id), grant):
@@ -205,7 +258,7 @@ def _unknown() -> Unknown:
 
 
 def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
-    """Step 2."""
+    """Step 3."""
     place = str(ledger.id)
     rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, [seq])))
     if not rows or rows[0].leaf is None:

@@ -35,9 +35,7 @@ async def ask(request: AnyRequest, data: JSONBody[schema.ReportAsk]) -> Response
     if ledger is None:
         await runtime.verb(search.deny, vault, "report.request")
         raise AssertionError("unreachable")
-    job, told = await runtime.verb(runtime.reporting.ask, vault, ledger, data.first, data.end)
-    runtime.reporting.start(job, told)
-    return common.answered(_view(job), 202)
+    return common.answered(_view(await runtime.verb(runtime.reporting.ask, vault, ledger, data.first, data.end)), 202)
 
 
 @get(

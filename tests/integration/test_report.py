@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from vault.core.checkpoint import open_checkpoint
 from vault.core.errors import Unavailable, UsageError
 from vault.core.parse import epoch_us
 from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES
-from vault.linking import Appended
+from vault.linking import Item
 from vault.opening import Opener
 
 
@@ -163,11 +164,11 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_opened(
 
 
 def _fails_to_record(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    record = events.record
+    item = events._item
 
-    def fails(vault: Vault, event: str, *rest: object) -> Appended:
-        if event == name:
+    def fails(vault: Vault, event: events.Event, *rest: Any) -> Item:
+        if event.name == name:
             raise Unavailable("the database went away")
-        return record(vault, event, *rest)  # type: ignore[arg-type]
+        return item(vault, event, *rest)
 
-    monkeypatch.setattr(events, "record", fails)
+    monkeypatch.setattr(events, "_item", fails)

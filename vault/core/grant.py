@@ -49,8 +49,9 @@ class Scope:
         )
 
     def covers_ledger(self, ledger: str) -> bool:
-        """Say whether all records of a ledger lie inside: what a report over the whole ledger needs."""
-        return ledger in self.ledgers and self.start is None and self.end is None and not self.classes
+        """Say whether a ledger lies inside as a whole: what a report needs, whose attachments hold facets in clear."""
+        whole = self.start is None and self.end is None and not self.classes
+        return ledger in self.ledgers and whole and self.fields == "full"
 
 
 @dataclass(frozen=True, slots=True)
