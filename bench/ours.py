@@ -13,9 +13,9 @@ from bench.contender import Task, Wrong
 from bench.measure import Stopwatch
 from service import wiring
 from vault import audit, intake, ledgers, lines
-from vault.settling import Status
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.slots import Argon2Cost
+from vault.settling import Status
 from vault.verdict import Depth
 
 _PASSPHRASE = b"a benchmark has no secrets"

@@ -37,8 +37,8 @@ from vault.context import Vault  # noqa: E402
 from vault.core import packing  # noqa: E402
 from vault.core.errors import VaultError  # noqa: E402
 from vault.db.embedded import EmbeddedServer  # noqa: E402
-from vault.settling import Status  # noqa: E402
 from vault.ledgers import Ledger  # noqa: E402
+from vault.settling import Status  # noqa: E402
 from vault.verdict import Depth, LedgerReport, worst  # noqa: E402
 
 DEMO = ROOT / ".demo"

@@ -18,8 +18,8 @@ from tests.support.vault import CHEAP, Installation
 from vault import intake, ledgers, reading
 from vault.context import Vault
 from vault.core.errors import UnknownOutcome, VaultError
-from vault.settling import Result, Status
 from vault.keys.keyfile import KeyDirectory
+from vault.settling import Result, Status
 from vault.verdict import Depth, worst
 
 LINES = [

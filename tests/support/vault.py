@@ -25,15 +25,15 @@ import cli
 from service import wiring
 from tests.support.decisions import decisions
 from tests.support.postgres import Database
-from vault import audit, intake, ledgers, reading
+from vault import audit, intake, ledgers, reading, settling
 from vault.context import Vault
 from vault.core import packing
 from vault.db.pgcluster import USERS
 from vault.db.tables import ALL, SCHEMA
 from vault.intake import Line
-from vault.settling import Result, Status
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.slots import Argon2Cost
+from vault.settling import Status
 from vault.verdict import Depth, LedgerReport
 
 PASSPHRASE = b"correct horse battery staple"
@@ -87,7 +87,7 @@ class Installation:
         """Run a command of the command line in this process."""
         return CliRunner().invoke(cli.main, list(arguments), env=environment or self.environment())
 
-    def ingest(self, ledger: str, lines: list[Line], producer: str = "psp-1") -> list[Result]:
+    def ingest(self, ledger: str, lines: list[Line], producer: str = "psp-1") -> list[settling.Result]:
         """Take lines in, in one process, and return their fates."""
         with self.opened() as vault:
             batches = intake.ingest(vault, ledgers.get(vault, ledger), lines, producer, processes=1)
