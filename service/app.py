@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.exceptions import (
     ClientException,
     HTTPException,
@@ -89,11 +89,24 @@ def build(home: Path, passphrase: bytes, settings: Settings, lanes: Lanes) -> Ap
     return Frame(cast(App, app), metrics, settings.service.body_seconds)
 
 
+class _Request(Request[Any, Any, Any]):
+    """What the routes get their documents from."""
+
+    async def json(self) -> Any:
+        """A body that is no UTF-8, or nested without end, is its sender's fault and not one of the service."""
+        common.require_media_type(self, common.JSON)
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError):
+            raise ClientException from None
+
+
 def application(**more: Any) -> Litestar:
     """Return the routes without the frame; without a runtime they tell their API reference and nothing else."""
     return Litestar(
         _HANDLERS,
         exception_handlers={Exception: _problem},
+        request_class=_Request,
         request_max_body_size=_SMALL_BODY,
         openapi_config=OpenAPIConfig(
             title="Reasonvault",

@@ -237,5 +237,5 @@ class _Id(msgspec.Struct):
 def _id_tag_of(raw: bytes, id_key: bytes) -> bytes | None:
     try:
         return id_tag(id_key, msgspec.json.decode(raw, type=_Id).id)
-    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None

@@ -32,8 +32,8 @@ def test_a_wrong_body_is_told_by_our_own_names_and_never_by_what_was_sent(instal
         )
         assert told({"user": 7, "password": "x"}) == "user is not what it should be"
         form = service.client.post("/v1/login", data={"user": "anna"})
-        assert form.status_code == 400
-        assert "Content-Type application/json" in form.json()["detail"]
+        assert form.status_code == 415
+        assert form.json()["detail"] == "the body's Content-Type is application/json"
 
         port = service.client.base_url.port
         assert port is not None
