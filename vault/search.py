@@ -1,13 +1,18 @@
 """Search: find entries within a grant, by facets and blind indexes. Leaves and facets come back, never content.
 
-    1. which grant of whoever asks names the ledger; none is a denial
+    1. which grant of whoever asks names the ledger; none is a denial. Under a masked grant nothing may be looked for by
+       what reading would mask: whoever guesses a customer would be told
     2. one blind index a live group for each term that names a conversation, a transaction or a customer
     3. query, bounded by the grant's period and classes and by the last checkpoint
     4. compare each row's facets with the leaf's digest: an edited row is no finding but MODIFIED
     5. decide under the events ledger's lock that the grant still holds, and commit the search with its range and count;
        the terms are sealed. Only then does the page leave
 
-Not checked: that each leaf is under the checkpoint. Opening a record checks it, and so does ``vault.audit``.
+Under a masked grant facets show what reading would show of the same fields (vault.core.masking).
+
+Not checked: that each leaf is under the checkpoint. Opening a record checks it, and so does ``vault.audit``. Nor is any
+blind index: no leaf commits to them, so whoever owns the database can have a conversation, a transaction or a customer
+find another's entry, or not find one. A found entry says that it exists, not whose it is: that says the opened record.
 """
 
 from __future__ import annotations
@@ -19,8 +24,8 @@ from typing import Any, NamedTuple
 
 from vault import events
 from vault.context import Vault
-from vault.core import canonical, facets, leaf, packing
-from vault.core.errors import Forked, Modified, UsageError
+from vault.core import canonical, facets, leaf, masking, packing
+from vault.core.errors import Denied, Forked, Modified, UsageError
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.grant import Grant, Scope
@@ -37,6 +42,7 @@ from vault.reading import denial, held_grants, no_grant
 from vault.sealing import blind_tag, from_columns, id_tag
 
 MOST = 500
+_MODEL = ("model", "served")
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,16})")
 _APIS = {code: name for name, code in API_CODES.items()}
 _OUTCOMES = {code: name for name, code in OUTCOME_CODES.items()}
@@ -72,7 +78,10 @@ class Wanted:
 
 
 class Found(NamedTuple):
-    """One entry: its leaf's bytes and hash, and the facets that the leaf commits to, with their codes spelled out."""
+    """One entry: its leaf's bytes and hash, and the facets that the leaf commits to, with their codes spelled out.
+
+    Under a masked grant ``MASKED`` stands for an id, a class or a model that does not have the form of one.
+    """
 
     seq: int
     leaf: bytes
@@ -100,18 +109,19 @@ def search(vault: Vault, ledger: Ledger | None, wanted: Wanted, grant: str | Non
 
     Raises:
         UsageError: a term that cannot be.
-        Denied: no grant, or it ended while the search ran.
+        Denied: no grant, or it ended while the search ran; or it masks what is looked for.
         Modified: a row was edited.
     """
+    bounds = _bounds(wanted)
     if ledger is None:
         deny(vault, "records.search")
         raise AssertionError("unreachable")
     place = str(ledger.id)
-    bounds = _bounds(wanted)
     held = held_grants(vault, vault.register.standing(), place, grant)
     rows: list[Found] = []
     more = False
     if held:
+        _require_shown(vault, place, wanted, held[0])
         rows, more = _find(vault, ledger, wanted, bounds, held[0].scope)
     access = _tell(vault, place, wanted, rows, held[0] if held else None)
     cursor = f"{rows[-1].facets.occurred_at}.{rows[-1].seq}" if more else None
@@ -129,6 +139,22 @@ def deny(vault: Vault, act: str) -> None:
         return refuse(no_grant(standing, vault), denial(act, "ledger", {}))
 
     events.rule(vault, decide)
+
+
+def _require_shown(vault: Vault, place: str, wanted: Wanted, used: Grant) -> None:
+    """Refuse terms that a masked grant would confirm without ever showing them."""
+    if used.scope.fields == "full":
+        return
+    words = ""
+    if wanted.customer is not None or wanted.transaction is not None:
+        words = "searching by customer or transaction needs a grant that shows everything"
+    elif wanted.conversation is not None and not masking.shows(wanted.conversation, "conversation_id"):
+        words = "this grant masks such a conversation id: searching by it needs one that shows everything"
+    elif wanted.model is not None and not masking.shows(wanted.model, *_MODEL):
+        words = "this grant masks such a model: searching by it needs one that shows everything"
+    if words:
+        told = denial("records.search", "fields", {"ledger": place, "grant": used.id})
+        events.rule(vault, lambda _standing: refuse(Denied(words), told))
 
 
 class _Bounds(NamedTuple):
@@ -189,7 +215,21 @@ def _find(vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: 
     found = transact(
         vault.engine, lambda connection: finding.find(connection, ledger.id, asked, bounds.after, wanted.limit + 1)
     )
-    return [_checked(ledger, row) for row in found[: wanted.limit]], len(found) > wanted.limit
+    rows = [_checked(ledger, row) for row in found[: wanted.limit]]
+    if scope.fields == "masked":
+        rows = [row._replace(facets=_masked(row.facets)) for row in rows]
+    return rows, len(found) > wanted.limit
+
+
+def _masked(columns: Facets) -> Facets:
+    def shown(value: str, *path: str) -> str:
+        return value if not value or masking.shows(value, *path) else masking.MASKED
+
+    return columns._replace(
+        record_id=shown(columns.record_id, "id"),
+        record_class=shown(columns.record_class, "record_class"),
+        model=shown(columns.model, *_MODEL),
+    )
 
 
 def _id_tag(vault: Vault, ledger: Ledger, record_id: str) -> bytes:

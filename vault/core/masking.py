@@ -59,6 +59,16 @@ def mask(record: Any) -> Any:
     return _masked(record, SHAPE)
 
 
+def shows(value: str, *path: str) -> bool:
+    """Say whether a text stays as the value of a record's field, named from the outside in."""
+    shape: Shape = SHAPE
+    for name in path:
+        assert isinstance(shape, Mapping)
+        shape = shape[name]
+    shown: object = _masked(value, shape)
+    return shown == value
+
+
 def _masked(value: Any, shape: Shape) -> Any:
     if shape is secret:
         return MASKED
