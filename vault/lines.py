@@ -1,6 +1,8 @@
 """Lines: JSON lines from a file or a stream, plain, gzip or zstd, one at a time however large the file.
 
-A line longer than a record may be is cut after the first byte too many, so that parsing refuses it by its size.
+A line longer than a record may be is cut after the first byte too many, so that parsing refuses it by its size. What a
+stream unpacks to is counted byte by byte, whether it is lines, the rest of a line that was cut, or nothing but blanks:
+a few kilobytes from a stranger can stand for hours of any of them.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,7 +22,13 @@ from vault.core.parse import MAX_RECORD
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BUFFER = 1 << 20
-_MAX_WINDOW = 1 << 27
+MAX_WINDOW = 1 << 27
+"""Bytes that a zstd frame may look back, where whoever wrote the file is trusted with so much memory."""
+UPLOAD_WINDOW = 1 << 23
+"""And where nobody is; what RFC 9659 allows for content encodings."""
+MOST_BLANK = 1 << 20
+"""Bytes of blank lines in one stream."""
+_LOOK = 1 << 16  # bytes between two looks at the clock
 # What one chunk can grow to must fit in memory: a block of 4 bytes stands for up to 128 KiB.
 _ZSTD_CHUNK = 1 << 10
 
@@ -40,35 +48,80 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def numbered(
+    stream: BinaryIO,
+    *,
+    most: int | None = None,
+    window: int = MAX_WINDOW,
+    look: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its line feed); blank lines are counted and left out.
 
+    Args:
+        most: bytes of the whole stream once it is unpacked; None: as many as come.
+        window: bytes that a zstd frame may look back.
+        look: called time and again while the stream is read, lines or none; what it raises ends the reading.
+
     Raises:
-        RefusedInput: the compressed stream is damaged or ends too early. Lines before the damage have been yielded.
+        RefusedInput: the compressed stream is damaged or ends too early, has too many bytes, or too many blanks. Lines
+            before that have been yielded.
     """
     try:
-        yield from _numbered(_decompressed(stream))
-    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError):
+        yield from _numbered(_decompressed(stream, window), _Meter(most, look))
+    except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        if isinstance(error, zstandard.ZstdError) and "too much memory" in str(error):
+            raise RefusedInput(f"a zstd stream looks back {window >> 20} MiB at the most") from None
         raise RefusedInput("the compressed stream is damaged or cut off; what came before it was read") from None
 
 
-def _numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+class _Meter:
+    """Counts what is read."""
+
+    def __init__(self, most: int | None, look: Callable[[], None]) -> None:
+        self._most = most
+        self._look = look
+        self._read = self._next = self._blank = 0
+
+    def count(self, size: int) -> None:
+        """Raises RefusedInput where that is too much in all."""
+        self._read += size
+        if self._read >= self._next:
+            self._next = self._read + _LOOK
+            self._look()
+            if self._most is not None and self._read > self._most:
+                limit = self._most >> 20
+                raise RefusedInput(f"this is more than {limit} MiB: send the rest in another batch", code="too_large")
+
+    def blank(self, size: int) -> None:
+        """Raises RefusedInput where that is too much of nothing."""
+        self._blank += size
+        if self._blank > MOST_BLANK:
+            raise RefusedInput(f"more than {MOST_BLANK >> 20} MiB of blank lines")
+
+
+def _numbered(stream: BinaryIO, meter: _Meter) -> Iterator[tuple[int, bytes]]:
     number = 0
     while line := stream.readline(MAX_RECORD + 2):
         number += 1
-        if not line.endswith(b"\n") and len(line) > MAX_RECORD:
-            _skip_rest(stream)
+        size = len(line)
+        meter.count(size)
+        if not line.endswith(b"\n") and size > MAX_RECORD:
+            _skip_rest(stream, meter)
         line = line.rstrip(b"\r\n")
         if line.strip():
             yield number, line
+        else:
+            meter.blank(size)
 
 
-def _skip_rest(stream: BinaryIO) -> None:
-    while (rest := stream.readline(_BUFFER)) and not rest.endswith(b"\n"):
-        pass
+def _skip_rest(stream: BinaryIO, meter: _Meter) -> None:
+    while rest := stream.readline(_LOOK):
+        meter.count(len(rest))
+        if rest.endswith(b"\n"):
+            return
 
 
-def _decompressed(stream: BinaryIO) -> BinaryIO:
+def _decompressed(stream: BinaryIO, window: int) -> BinaryIO:
     buffered = (
         stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream), _BUFFER)
     )
@@ -77,16 +130,16 @@ def _decompressed(stream: BinaryIO) -> BinaryIO:
         # Not behind another buffer: filling that would lose what was read before a damage.
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     if start == _ZSTD:
-        return cast(BinaryIO, io.BufferedReader(_Zstd(buffered), _BUFFER))
+        return cast(BinaryIO, io.BufferedReader(_Zstd(buffered, window), _BUFFER))
     return buffered
 
 
 class _Zstd(io.RawIOBase):
     """Decompresses frame after frame. A stream that ends inside one is told, which zstandard's own reader does not."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, window: int) -> None:
         self._source = source
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=window)
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._ready = memoryview(b"")
 
