@@ -1,9 +1,17 @@
 """Local accounts: passwords, hashed by Argon2id, in files of the home directory.
 
 ``<home>/accounts/<person>`` holds one PHC string. That the account exists, what it may do and which hash is its own is
-an event (vault.people); a file that was exchanged does not match the event's digest, and opens nothing. One password
-is tried at a time in a process, since each try takes 64 MiB, and a name that does not exist takes as long as one that
-does.
+an event (vault.people); a file that was exchanged does not match the event's digest, and opens nothing. A new password
+comes in three steps:
+
+    1. write its hash to ``<person>.new``
+    2. commit the event: from here on the new password counts, and before it the old one
+    3. rename ``<person>.new`` to ``<person>``
+
+A crash between 2 and 3 leaves a ``<person>.new`` that the event names, and whoever logs in is let in by it.
+
+One password is tried at a time in a process, since each try takes 64 MiB. A name that does not exist and an account
+that is locked take as long as any other.
 """
 
 from __future__ import annotations
@@ -53,9 +61,11 @@ class Accounts:
         people.check(vault, name, roles)
         hashed = self._hasher.hash(password)
         person = people.person_id(vault, people.LOCAL, name)
-        # The file first: an event without its file would lock an account out, a file without its event opens nothing.
+        self._settle(vault, person)  # what an earlier call left behind may be the password that counts
         self._write(person, hashed)
-        return people.add(vault, name, roles, _digest(hashed))
+        made = people.add(vault, name, roles, _digest(hashed))
+        self._settle(vault, person)
+        return made
 
     def login(self, vault: Vault, name: str, password: str) -> Actor:
         """Return who logs in.
@@ -64,12 +74,13 @@ class Accounts:
             Denied: whatever is wrong, the answer is the same; the event says what it was.
         """
         person = people.person_id(vault, people.LOCAL, name[:1000])
-        if people.locked(vault, person):
-            people.login_failed(vault, person, "locked")
-            raise Denied("wrong name or password")
-        hashed = self._read(person)
+        locked = people.locked(vault, person)
+        hashed = self._hashed(vault, person)
         with _trying:
             right = self._matches(hashed or self._waste(), password) and hashed is not None
+        if locked:  # only now: an answer that comes at once would tell that there is such an account
+            people.login_failed(vault, person, "locked")
+            raise Denied("wrong name or password")
         if not right or hashed is None:
             people.login_failed(vault, person, "password")
             raise Denied("wrong name or password")
@@ -90,15 +101,32 @@ class Accounts:
             self._decoy = self._hasher.hash(secrets.token_hex(16))
         return self._decoy
 
-    def _read(self, person: str) -> str | None:
+    def _hashed(self, vault: Vault, person: str) -> str | None:
+        """Return the hash that the events know of; None where there is no account, or its file was exchanged."""
+        account = vault.register.standing().people.get(person)
+        names = (person, _new(person)) if account is not None else ()
+        found = [hashed for hashed in map(self._read, names) if hashed is not None]
+        return next((hashed for hashed in found if account is not None and _digest(hashed) == account.verifier), None)
+
+    def _settle(self, vault: Vault, person: str) -> None:
+        """Step 3, if the event names what lies there."""
+        account, hashed = vault.register.standing().people.get(person), self._read(_new(person))
+        if account is not None and hashed is not None and _digest(hashed) == account.verifier:
+            try:
+                os.replace(self._folder / _new(person), self._folder / person)
+            except OSError as error:
+                raise Unavailable(f"cannot write below {self._folder}: {error.strerror}") from None
+
+    def _read(self, name: str) -> str | None:
         try:
-            return (self._folder / person).read_text("ascii")
+            return (self._folder / name).read_text("ascii")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError):
             raise Unavailable("cannot read a file of the accounts: check the home directory") from None
 
     def _write(self, person: str, hashed: str) -> None:
+        """Step 1."""
         temporary = self._folder / f".{person}.{os.getpid()}"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -106,7 +134,7 @@ class Accounts:
                 file.write(hashed)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self._folder / person)
+            os.replace(temporary, self._folder / _new(person))
         except OSError as error:
             raise Unavailable(f"cannot write below {self._folder}: {error.strerror}") from None
 
@@ -114,6 +142,10 @@ class Accounts:
 def _digest(hashed: str) -> str:
     """Return what the event holds: without the file nobody can guess passwords by it, for the salt is in the file."""
     return b64(hashlib.sha256(hashed.encode()).digest())
+
+
+def _new(person: str) -> str:
+    return f"{person}.new"
 
 
 def _private(path: str, flags: int) -> int:

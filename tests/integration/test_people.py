@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -100,6 +101,62 @@ def test_a_right_password_that_came_too_late_does_not_unlock(vault: Vault, accou
     with pytest.raises(Denied):
         people.login_succeeded(vault, made.id, made.verifier)
     assert _code(vault) == "locked"
+
+
+def test_a_locked_account_takes_as_long_as_any_other(installation: Installation, vault: Vault) -> None:
+    """Else whoever tries would learn from the time that there is such an account."""
+    hasher = _Counting(time_cost=1, memory_cost=8, parallelism=1)
+    accounts = Accounts(installation.home, hasher)
+    accounts.add(vault, NAME, ("auditor",), PASSWORD)
+    for number in range(LOCKED_AFTER + 2):
+        _wrong(vault, accounts)
+        assert hasher.tried == number + 1
+    assert _code(vault) == "locked"
+    _wrong(vault, accounts, "Nobody")
+    assert hasher.tried == LOCKED_AFTER + 3
+
+
+class _Counting(PasswordHasher):
+    tried = 0
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Any:
+        self.tried += 1
+        return super().verify(hash, password)
+
+
+def test_without_its_event_a_new_password_replaces_nothing(
+    installation: Installation, vault: Vault, accounts: Accounts
+) -> None:
+    accounts.add(vault, NAME, ("auditor",), PASSWORD)
+    with installation.tampering() as connection:
+        connection.execute("REVOKE INSERT ON vault.entry FROM reasonvault_app")
+    with pytest.raises((Unavailable, UsageError)):
+        accounts.add(vault, NAME, ("auditor",), "another password")
+    with installation.tampering() as connection:
+        connection.execute("GRANT INSERT ON vault.entry TO reasonvault_app")
+    _wrong(vault, accounts, NAME, "another password")
+    assert accounts.login(vault, NAME, PASSWORD).roles == {"auditor"}
+    made = accounts.add(vault, NAME, ("officer",), "a third password")
+    assert accounts.login(vault, NAME, "a third password").roles == {"officer"}
+    assert [path.name for path in (installation.home / "accounts").iterdir()] == [made.id]
+
+
+def test_a_crash_after_the_event_leaves_the_new_password(
+    installation: Installation, vault: Vault, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts.add(vault, NAME, ("auditor",), PASSWORD)
+    with monkeypatch.context() as crashed:
+        crashed.setattr(Accounts, "_settle", lambda *_: None)
+        made = accounts.add(vault, NAME, ("auditor",), "another password")
+    _wrong(vault, accounts, NAME, PASSWORD)
+    assert accounts.login(vault, NAME, "another password").name == made.id
+    with installation.tampering() as connection:
+        connection.execute("REVOKE INSERT ON vault.entry FROM reasonvault_app")
+    with pytest.raises((Unavailable, UsageError)):  # and what comes next does not take it away
+        accounts.add(vault, NAME, ("auditor",), "a third password")
+    with installation.tampering() as connection:
+        connection.execute("GRANT INSERT ON vault.entry TO reasonvault_app")
+    assert accounts.login(vault, NAME, "another password").name == made.id
 
 
 def test_an_exchanged_password_file_opens_nothing(installation: Installation, vault: Vault, accounts: Accounts) -> None:
