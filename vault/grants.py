@@ -56,6 +56,8 @@ def request(
         UsageError: no purpose, no case, or something that no grant can say.
         Denied: whoever asks is no auditor.
     """
+    if "auditor" not in vault.actor.roles_by(vault.register.standing()):
+        events.rule(vault, lambda _standing: refuse(Denied(rules.NO_AUDITOR), _denied("grant.request", {}, "role")))
     _require_text("purpose", purpose)
     _require_text("case", case)
     if fields not in ("masked", "full"):
@@ -90,8 +92,8 @@ def request(
     def decide(standing: Standing) -> Ruling[None]:
         why = rules.why_no_request(vault.actor.roles_by(standing), scope, expires_at, vault.clock())
         if why is not None:
-            error = Denied(why) if "auditor" in why else UsageError(why)
-            return refuse(error, _denied("grant.request", {}, "role" if "auditor" in why else "scope"))
+            error = Denied(why) if why == rules.NO_AUDITOR else UsageError(why)
+            return refuse(error, _denied("grant.request", {}, "role" if why == rules.NO_AUDITOR else "scope"))
         return Ruling([Event("grant.requested", facts, {"purpose": purpose, "case": case})], None)
 
     written, _ = events.rule(vault, decide)

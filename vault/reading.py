@@ -27,7 +27,7 @@ from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing, receipt
 from vault.core.envelope import opening as opening_of
 from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, Unknown, UsageError
-from vault.core.grant import Grant
+from vault.core.grant import NO_AUDITOR, Grant
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.core.standing import Standing
@@ -229,7 +229,7 @@ def no_grant(standing: Standing, vault: Vault) -> Denied:
     if vault.actor.break_glass:
         return Denied("a grant policy is adopted here: log in as an auditor with a grant (--user)")
     if "auditor" not in vault.actor.roles_by(standing):
-        return Denied("the role auditor is missing")
+        return Denied(NO_AUDITOR)
     return Denied("no grant of yours that holds now names this ledger: ask for one, and have it approved")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote_to_bytes
@@ -27,6 +28,7 @@ from vault.core.receipt import Receipt
 from vault.core.standing import ProducerKey
 from vault.settling import Status
 
+_PLAIN = re.compile(rb"/v1/ledgers/[^/]+/records/(.*)\Z", re.DOTALL)
 _RECEIPT = ResponseSpec(Receipt, description="The record is in the vault, durable and signed.", generate_examples=False)
 _AGAIN = ResponseSpec(Receipt, description="The same record was there already: its receipt.", generate_examples=False)
 
@@ -186,12 +188,12 @@ async def show(
     runtime = common.runtime_of(request)
     actor = await door.person(request, runtime)
     common.refuse_unknown(request)
-    vault = runtime.vault.acting(actor)
+    vault, record_id = runtime.vault.acting(actor), _record_id(request)
     subject = await runtime.ledger(ledger)
     if subject is None:
         await runtime.verb(search.deny, vault, "record.open")
         raise AssertionError("unreachable")
-    read = await runtime.verb(reading.read, vault, subject, _record_id(request), purpose, grant)
+    read = await runtime.verb(reading.read, vault, subject, record_id, purpose, grant)
     runtime.metrics.read()
     view = schema.RecordView(
         ledger=str(subject.id),
@@ -211,11 +213,13 @@ def _record_id(request: AnyRequest) -> str:
     """Return the id as it was sent: it may hold slashes, and dots that nobody may tidy up.
 
     Raises:
-        HttpProblem: 422, not UTF-8.
+        HttpProblem: 404, the way to it is not spelled plainly; 422, not UTF-8.
     """
-    raw: bytes = request.scope["raw_path"]
+    match = _PLAIN.match(request.scope["raw_path"].partition(b"?")[0])
+    if match is None:  # /%72ecords/ is /records/ to the router
+        raise problems.HttpProblem("not-found", "nothing is at this path")
     try:
-        return unquote_to_bytes(raw.partition(b"?")[0].split(b"/records/", 1)[1]).decode()
+        return unquote_to_bytes(match[1]).decode()
     except UnicodeDecodeError:
         raise problems.HttpProblem("invalid", "a record id is UTF-8 text") from None
 

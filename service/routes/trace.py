@@ -11,7 +11,6 @@ from litestar.response import Response
 
 from service import door, schema
 from service.door import AnyRequest
-from service.problems import HttpProblem
 from service.routes import common
 from vault import trace
 
@@ -56,9 +55,7 @@ async def events(
     subject = None
     if ledger is not None:
         found = await runtime.ledger(ledger)
-        if found is None:
-            raise HttpProblem("invalid", "ledger is the name or uuid of a ledger of decisions")
-        subject = str(found.id)
+        subject = ledger if found is None else str(found.id)  # one that is not known is named by no event
     wanted = trace.Wanted(
         event=event,
         actor=actor,

@@ -19,6 +19,8 @@ ROLES: Final = ("auditor", "officer", "operator")
 MAX_DAYS: Final = 366
 """No grant lasts longer; a longer need is asked for again."""
 
+NO_AUDITOR: Final = "the role auditor is missing"
+
 _US_A_DAY = 86_400_000_000
 
 
@@ -91,7 +93,7 @@ class Grant:
 def why_no_request(roles: frozenset[str], scope: Scope, expires_at: int, now_us: int) -> str | None:
     """Return why this may not be asked for, None when it may."""
     if "auditor" not in roles:
-        return "only an auditor asks for a grant"
+        return NO_AUDITOR
     if not scope.ledgers:
         return "a grant names at least one ledger"
     if scope.start is not None and scope.end is not None and scope.start >= scope.end:
