@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -186,6 +188,17 @@ def test_a_large_record_is_kept_too(service: Service, key: str) -> None:
         answer = service.append("cn", key, raw)
         assert answer.status_code == 201, answer.text
         receipt.verify(answer.content, raw, [verifier], origin)
+
+
+def test_a_body_that_grows_too_large_is_refused_before_its_end(service: Service, key: str) -> None:
+    """Three megabytes are sent and the end never is: who waited for it would hold all that anybody sends."""
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=20) as connection:
+        head = f"POST /v1/ledgers/cn/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionError):  # the answer may be there before all of it was sent
+            for _ in range(48):
+                connection.sendall(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_a_charset_does_no_harm(service: Service, key: str) -> None:
