@@ -23,9 +23,9 @@ from vault.core.errors import KeyUnavailable, UnknownOutcome, VaultError
 from vault.core.keeping import Facts
 from vault.core.standing import Standing, interesting
 from vault.db.copyrows import sealed_fields
-from vault.keys.ring import GroupRow
+from vault.keys.ring import GroupKeys, GroupRow
 from vault.linking import Item, append
-from vault.provision import GroupKeys, Provisioner
+from vault.provision import Provisioner
 
 DETAIL_SCHEMA = "event-detail/1"
 R = TypeVar("R")

@@ -22,8 +22,9 @@ from concurrent.futures.process import BrokenProcessPool
 from vault import events, ledgers
 from vault.context import Vault
 from vault.core.errors import RefusedInput, Unavailable
+from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
-from vault.provision import GroupKeys, Provisioner
+from vault.provision import Provisioner
 from vault.sealing import Outcome, Sealer, Terms, Waiting
 from vault.settling import Batch, Sent, Settler
 

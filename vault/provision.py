@@ -9,23 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from vault.context import Vault
 from vault.db import store
 from vault.db.engine import transact
-from vault.keys.ring import EpochRow, GroupRow
+from vault.keys.ring import EpochRow, GroupKeys, GroupRow
 
 OUTLAST_DAYS = 3
 """For so long a writer goes on with the keys it has; see WRITE_SECONDS in vault.keys.ring."""
-
-
-class GroupKeys(NamedTuple):
-    """What seals one group's records today."""
-
-    group: GroupRow
-    epoch: EpochRow
 
 
 class Provisioner:

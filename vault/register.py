@@ -16,7 +16,7 @@ import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -32,9 +32,7 @@ from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import HeadRow
 from vault.groupcommit import GroupCommit
-
-if TYPE_CHECKING:
-    from vault.provision import GroupKeys
+from vault.keys.ring import GroupKeys
 
 _NAME_OUTSIDE = "standing"
 # Of what is remembered; an older one lacks what the standing has come to know since: 2 knows ledgers.

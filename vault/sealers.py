@@ -15,8 +15,9 @@ from vault import events
 from vault.context import Vault
 from vault.core.errors import KeyUnavailable
 from vault.intake import terms_of
+from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
-from vault.provision import OUTLAST_DAYS, GroupKeys, Provisioner
+from vault.provision import OUTLAST_DAYS, Provisioner
 from vault.sealing import Outcome, Sealer, Waiting
 
 _DAY_US = 86_400_000_000

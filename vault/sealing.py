@@ -25,9 +25,8 @@ from vault.core.parse import Parsed, parse
 from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Record
 from vault.core.record_rules import DEFAULT_THRESHOLD
 from vault.db.copyrows import sealed_fields
-from vault.keys.ring import Ring
+from vault.keys.ring import GroupKeys, Ring
 from vault.linking import Item
-from vault.provision import GroupKeys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

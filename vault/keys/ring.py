@@ -46,6 +46,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import count
+from typing import NamedTuple
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -92,6 +93,13 @@ class GroupRow:
     group: str
     key_ref: KeyRef
     index_key: bytes = field(repr=False)  # wrapped
+
+
+class GroupKeys(NamedTuple):
+    """What seals one group's records today."""
+
+    group: GroupRow
+    epoch: EpochRow
 
 
 class _Epoch:
