@@ -3,17 +3,18 @@
     Authorization: Bearer rvk_...      a producer key
     Authorization: Bearer eyJ...       a token: the vault's own, or an identity provider's
 
-The event of a failed attempt is committed before the answer leaves. Attempts of one address are limited, and what the
-limit refuses is counted but no event: an attacker must not be able to fill the ledger.
+The event of a failed attempt is committed before the answer leaves. Attempts of one address are limited, right logins
+among them, and so are one person's denials; what a limit refuses is no event: nobody must be able to fill the ledger.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from litestar import Request
 
-from service.limits import address_key
+from service.limits import address_key, retry_after
 from service.problems import HttpProblem
 from service.runtime import Runtime, require_ledger, require_rate
 from vault import events, people, producers
@@ -92,6 +93,7 @@ async def person(request: AnyRequest, runtime: Runtime) -> Actor:
     try:
         if runtime.tokens.is_ours(presented):
             claims = runtime.tokens.read(presented)
+            _require_person(request, runtime, claims.person)
             actor = Actor(claims.person, break_glass=False, generation=claims.generation)
             account = (await runtime.verb(runtime.vault.register.standing)).people.get(claims.person)
             if account is None or account.disabled or account.generation != claims.generation:
@@ -102,8 +104,18 @@ async def person(request: AnyRequest, runtime: Runtime) -> Actor:
         vouched = await runtime.oidc.verify(presented)
     except Denied as error:
         raise await _refused(request, runtime, "person", str(error).removeprefix("token ").replace(" ", "_")) from None
+    _require_person(request, runtime, f"{vouched.issuer} {vouched.subject}")
     who = await runtime.verb(people.meet, runtime.vault, vouched.issuer, vouched.subject, vouched.name)
     return Actor(who, break_glass=False, roles=vouched.roles)
+
+
+def _require_person(request: AnyRequest, runtime: Runtime, who: str) -> None:
+    """Limit what one person may ask for, and still more what ends in a denial, which is an event each time."""
+    require_rate(runtime.person_rate, who, "too many requests of one person: wait")
+    if wait := runtime.denial_rate.wait(who, time.monotonic()):
+        raise HttpProblem("too-many-requests", "too many requests were denied: wait", retry_after=retry_after(wait))
+    state = request.scope["state"]
+    state["if_denied"] = lambda: runtime.denial_rate.owe(who, time.monotonic(), 1)
 
 
 async def producer_or_person(request: AnyRequest, runtime: Runtime) -> ProducerKey | Actor:
@@ -122,11 +134,10 @@ async def login(request: AnyRequest, runtime: Runtime, name: str, password: str)
     """
     require_rate(runtime.stranger_rate, _address(request, runtime), "too many attempts to log in: wait")
     try:
-        actor = await runtime.verb(runtime.accounts.login, runtime.vault, name, password)
+        actor = await runtime.login(name, password)
     except Denied as error:
         runtime.metrics.denial("login")
         raise HttpProblem("unauthenticated", str(error)) from None
-    runtime.stranger_rate.forget(_address(request, runtime))
     assert actor.generation is not None
     return runtime.tokens.issue(actor.name, actor.generation, runtime.settings.service.token_seconds)
 

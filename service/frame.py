@@ -34,8 +34,11 @@ _log = structlog.get_logger()
 class Frame:
     """ASGI middleware.
 
-    Args:
-        body_seconds: how long a part of a body may take to arrive.
+        Args:
+            body_seconds: how long a body may take to arrive, from the first look at it to its end. A route that sets
+                ``streams`` in the request's state looks after that itself.
+
+    A route, or whoever it asks, may leave ``if_denied`` in the request's state: called where the answer is 403.
     """
 
     def __init__(self, app: App, metrics: Metrics, body_seconds: float) -> None:
@@ -54,22 +57,33 @@ class Frame:
             return
         started = time.perf_counter()
         request_id, ambiguous = _headers(scope["headers"])
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+        state = scope["state"] = {**scope.get("state", {}), "request_id": request_id}
         status = 0
+        deadline: float | None = None
+        complete = False
 
         async def framed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status == 403 and (if_denied := state.get("if_denied")):
+                    if_denied()
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
             await send(message)
 
         async def received() -> Message:
+            nonlocal deadline, complete
+            if complete or state.get("streams"):
+                return await receive()
+            if deadline is None:
+                deadline = asyncio.get_running_loop().time() + self._seconds
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise problems.HttpProblem("timeout", "the rest of the body did not arrive in time") from None
+            # Whoever asks on after the end waits for a disconnect, which may take as long as the answer does.
+            complete = not message.get("more_body", False)
             return message
 
         try:
@@ -98,10 +112,12 @@ class Frame:
             )
 
 
-async def answer(send: Send, found: problems.Problem, request_id: str) -> None:
+async def answer(send: Send, found: problems.Problem, request_id: str, retry_after: int | None = None) -> None:
     """Send a problem in plain ASGI."""
     body = problems.encode(found, request_id)
     headers = [(b"content-type", problems.MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    if retry_after is not None:
+        headers.append((b"retry-after", str(retry_after).encode()))
     await send({"type": "http.response.start", "status": found.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

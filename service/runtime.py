@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -25,31 +26,42 @@ from service import logs
 from service.accounts import Accounts
 from service.committer import Lanes
 from service.identity.oidc import OidcVerifier
-from service.limits import RateLimiter, shared
+from service.limits import RateLimiter, Slots, shared
 from service.metrics import Metrics
 from service.problems import HttpProblem
 from service.reporting import Reporting
 from service.settings import Settings
 from service.wiring import Opened
 from vault import ledgers
+from vault.context import Actor
 from vault.core.errors import Denied, UnknownOutcome
 from vault.core.standing import ProducerKey
+from vault.db import store
+from vault.db.engine import transact
 from vault.ledgers import Ledger
 from vault.recordline import Pending, RecordLine
 from vault.sealing import Outcome
 from vault.settlement import Answer
+from vault.settling import Result, Status
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+Seen = tuple[bool, bool, bool, bool | None]
+"""Whether database, keys, evidence and identity provider are there; None: there is no provider to ask."""
+
 _SMALL: Final = 65_536
 """Bytes of a record that is sealed with its group; a larger one is sealed before, beside the others."""
-_VERBS, _LINES = 16, 8
+_VERBS, _LINES, _LOGINS = 16, 8, 2
+_WAITING_LOGINS: Final = 16
+_DEAR: Final = 4
+"""Tokens beyond the first for a record that is not new: it costs an event, or a look at what is kept."""
+_LEDGER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 def connections(settings: Settings) -> int:
     """Return how many connections to the database one worker's threads need at the most."""
-    return _VERBS + _LINES + settings.service.batches + 2
+    return _VERBS + _LINES + _LOGINS + settings.service.batches + 2
 
 
 class Runtime:
@@ -75,14 +87,19 @@ class Runtime:
         processes = service.processes
         self.producer_rate = shared(service.records_per_second, service.burst, processes)
         self.stranger_rate = shared(service.logins_per_minute / 60, service.logins_per_minute, processes)
+        self.person_rate = shared(service.requests_per_second, 2 * service.requests_per_second, processes)
+        self.denial_rate = shared(service.logins_per_minute / 60, service.logins_per_minute, processes)
         self.loop = asyncio.get_running_loop()
-        self.batches = asyncio.Semaphore(service.batches)
+        self.batches = Slots(service.batches, service.producer_batches)
         self.stopping = False
+        self.looked: tuple[float, asyncio.Task[Seen] | None] = (0.0, None)
         vault.register.observe = metrics.event
         self._writing = opened.writing
         self._lanes = lanes
         self._verbs = ThreadPoolExecutor(_VERBS, "verb")
         self._committing = ThreadPoolExecutor(_LINES, "line")
+        self._logins = ThreadPoolExecutor(_LOGINS, "login")
+        self._logging_in = 0
         self.streaming = ThreadPoolExecutor(service.batches, "batch")
         self._ledgers: dict[str, Ledger] = {}
         self._lines: dict[UUID, RecordLine] = {}
@@ -93,24 +110,54 @@ class Runtime:
         """Run a blocking verb in a thread of its own."""
         return await self.loop.run_in_executor(self._verbs, functools.partial(act, *args, **kwargs))
 
+    async def login(self, name: str, password: str) -> Actor:
+        """Return who logs in. Trying a password is meant to take long, so it has threads and a line of its own.
+
+        Raises:
+            Denied: whatever is wrong, the answer is the same.
+            HttpProblem: 429, too many wait already.
+        """
+        if self._logging_in >= _WAITING_LOGINS:
+            raise HttpProblem("too-many-requests", "many people log in at this moment: come back", retry_after=1)
+        self._logging_in += 1
+        try:
+            return await self.loop.run_in_executor(self._logins, self.accounts.login, self.vault, name, password)
+        finally:
+            self._logging_in -= 1
+
     async def ledger(self, name: str) -> Ledger | None:
         """Return a ledger of decisions by name or uuid; None where this tenant has none."""
         found = self._ledgers.get(name)
-        if found is None:
+        if found is None and _LEDGER.fullmatch(name):
             found = await self.verb(self._find, name)
             if found is not None:
-                self._ledgers[name] = found
+                self._ledgers[name] = found  # spelled exactly like its name or its uuid: two entries a ledger
         return found
 
     def _find(self, name: str) -> Ledger | None:
-        try:
-            wanted = UUID(name)
-        except ValueError:
-            found = ledgers.find(self.vault, name)
-        else:
-            found = next((one for one in ledgers.listing(self.vault) if one.id == wanted), None)
-        ours = found is not None and found.row.tenant == self.vault.tenant and found.row.kind == "decisions"
-        return found if ours else None
+        rows = transact(self.vault.engine, store.ledgers)
+        ours = [row for row in rows if row.tenant == self.vault.tenant and row.kind == "decisions"]
+        same = [row for row in ours if str(row.ledger_id) == name] or [row for row in ours if row.name == name]
+        # Only this one is read: another ledger that does not hold is no reason to refuse it.
+        found = ledgers.find(self.vault, same[0].name) if same else None
+        return found if found is not None and found.id == same[0].ledger_id else None
+
+    def stride(self, most: int) -> int:
+        """Return how many tokens a stream takes at a time: what its producer may send in a second, or ``most``."""
+        return max(1, min(most, int(self.producer_rate.rate)))
+
+    def paid(self, producer: str, tokens: int) -> float:
+        """From a thread: take a stream's tokens, and return how many seconds it has to wait for them."""
+        return asyncio.run_coroutine_threadsafe(self._owe(producer, tokens), self.loop).result()
+
+    async def _owe(self, producer: str, tokens: int) -> float:
+        return self.producer_rate.owe(producer, time.monotonic(), tokens)
+
+    def charge(self, producer: str, result: Result) -> None:
+        """On the loop: take what one record cost beyond its first token."""
+        extra = dear(result)
+        if extra:
+            self.producer_rate.owe(producer, time.monotonic(), extra)
 
     def line(self, ledger: Ledger) -> RecordLine:
         """Return a ledger's line; makes it where this is its first record, which blocks."""
@@ -165,7 +212,7 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what was begun."""
-        for pool in (self.streaming, self._committing, self._verbs):
+        for pool in (self.streaming, self._committing, self._logins, self._verbs):
             pool.shutdown(wait=True)
 
 
@@ -173,6 +220,11 @@ def _settle(group: list[Pending]) -> None:
     for pending in group:
         if not pending.token.done():
             pending.token.set_result(pending)
+
+
+def dear(result: Result) -> int:
+    """Return how many tokens a record costs beyond the first."""
+    return 0 if result.status is Status.ACCEPTED else _DEAR
 
 
 def require_rate(limiter: RateLimiter, who: str, detail: str) -> None:

@@ -29,11 +29,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         workers: processes that answer, each with one beside it that commits; 0 takes one for every two cores.
         tls_cert, tls_key: PEM files. Without them only loopback addresses are listened on, unless ``behind_proxy``.
         behind_proxy: something in front speaks TLS; it is trusted to be the only one who reaches this port.
-        records_per_second, burst: what one producer may send one by one, over all workers.
-        logins_per_minute: attempts of one address to log in, or to use a wrong key or token.
+        records_per_second, burst: what one producer may send, over all workers. Beyond it a single record is refused,
+            and a batch is slowed down. A record that is not new, or that cannot be kept, counts as five.
+        requests_per_second: what one person may ask for, over all workers; twice that at once after a pause.
+        logins_per_minute: attempts of one address to log in, or to use a wrong key or token, and requests of one person
+            that end in a denial.
         queue: records that may wait for a commit in one worker before others are told to come back.
         batches: streams that one worker takes in at once.
+        producer_batches: and of one producer.
         body_seconds: how long a request's body may take to arrive; a batch may pause that long, not take that long.
+        batch_seconds: how long one batch may take as a whole.
         answer_seconds: how long a single record waits for its commit before its outcome is called unknown.
         stop_seconds: how long a worker that is told to stop goes on with what it began.
         token_seconds: how long a local login lasts.
@@ -48,10 +53,13 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     behind_proxy: bool = False
     records_per_second: float = 5000
     burst: float = 10000
+    requests_per_second: float = 50
     logins_per_minute: float = 20
     queue: int = 2000
     batches: int = 4
+    producer_batches: int = 2
     body_seconds: float = 30
+    batch_seconds: float = 3600
     answer_seconds: float = 30
     stop_seconds: int = 30
     token_seconds: int = 900
@@ -118,7 +126,17 @@ def _check(service: ServiceSettings) -> None:
             f"{host} is reached from other machines: name tls_cert and tls_key, or set behind_proxy where TLS ends"
             " in front of it"
         )
-    for name in ("records_per_second", "burst", "logins_per_minute", "queue", "batches"):
+    for name in (
+        "records_per_second",
+        "burst",
+        "requests_per_second",
+        "logins_per_minute",
+        "queue",
+        "batches",
+        "producer_batches",
+        "body_seconds",
+        "batch_seconds",
+    ):
         if getattr(service, name) < 1:
             raise UsageError(f"{name} is at least 1")
     if not 60 <= service.token_seconds <= 3600:

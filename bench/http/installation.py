@@ -16,7 +16,13 @@ _ROOT = Path(__file__).parents[2]
 _PHRASE = "a benchmark has no secrets"
 LEDGER = "bench"
 SERVE = ("-m", "cli", "serve")
-LIMITS = "[service]\nrecords_per_second = 1e6\nburst = 1e6\nlogins_per_minute = 6000\n"
+LIMITS = """[service]
+records_per_second = 1e6
+burst = 1e6
+requests_per_second = 1e6
+logins_per_minute = 6000
+producer_batches = 4
+"""
 """Rate limits are for producers who send too much, which is what a benchmark does."""
 
 

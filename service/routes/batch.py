@@ -2,14 +2,14 @@
 
 One thread takes a stream in: it reads, seals and settles, and waits for whoever reads the answers. Whatever arrived
 while one group was settled makes the next one, a thousand lines at the most, so a sender that waits for its answers is
-never waited for.
+never waited for. Each group is paid for like records that come one by one: whoever sends faster is slowed down.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
-import queue
+import time
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
@@ -19,11 +19,12 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from litestar.response import Response
 
-from service import door, problems
+from service import door, frame, problems
 from service.door import AnyRequest
 from service.frame import Receive, Send
 from service.routes import common
-from service.runtime import Runtime
+from service.runtime import Runtime, dear
+from service.streams import Answers, Body, Gone
 from vault import lines
 from vault.core import canonical
 from vault.core.errors import Denied, RefusedInput
@@ -36,14 +37,12 @@ from vault.settling import Status
 
 GROUP: Final = 1000
 _GROUP_BYTES: Final = 8 << 20
+_ENOUGH, _COME_BACK = "enough batches are under way: come back", 2
 MOST_BYTES: Final = 4 << 30
 """Of one batch once it is unpacked; whoever has more sends two."""
-_CHUNKS: Final = 32
+MOST_REFUSED: Final = 1000
+"""Lines, each of them an event for ever, after which a batch is not looked at any further."""
 _encode = msgspec.json.Encoder().encode
-
-
-class Gone(Exception):
-    """Whoever sent the batch, or read its answers, is not there any more, or waited too long."""
 
 
 @post(
@@ -69,8 +68,9 @@ async def append_batch(request: AnyRequest, ledger: FromPath[str]) -> Response[A
     common.require_media_type(request, common.NDJSON)
     common.encoding_of(request, ("identity", "gzip", "zstd"))
     found = await door.ledger_for(request, runtime, key, ledger)
-    if runtime.batches.locked():
-        raise problems.HttpProblem("too-many-requests", "enough batches are under way: come back", retry_after=2)
+    if not runtime.batches.free(key.producer):
+        raise problems.HttpProblem("too-many-requests", _ENOUGH, retry_after=_COME_BACK)
+    request.scope["state"]["streams"] = True
     minimal = "return=minimal" in request.headers.get("prefer", "").replace(" ", "")
     return _Both(_Batch(runtime, found, key, minimal, request.scope["state"]["request_id"]))
 
@@ -103,20 +103,27 @@ class _Both(Response[None]):
         headers = [(b"content-type", common.NDJSON.encode())]
         if batch.minimal:
             headers.append((b"preference-applied", b"return=minimal"))
-        async with batch.runtime.batches:
+        slots, producer = batch.runtime.batches, batch.key.producer
+        if not slots.take(producer):  # others came in between
+            found = problems.problem("too-many-requests", _ENOUGH)
+            await frame.answer(send, found, batch.request_id, retry_after=_COME_BACK)
+            return
+        try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await self._stream(batch, receive, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            slots.give(producer)
 
     async def _stream(self, batch: _Batch, receive: Receive, send: Send) -> None:
-        runtime = batch.runtime
-        body, answers = _Body(runtime), _Answers(runtime)
+        runtime, service = batch.runtime, batch.runtime.settings.service
+        pause, seconds = service.body_seconds, service.batch_seconds
+        body = Body(runtime.loop, pause=pause, seconds=seconds, most=MOST_BYTES)
+        answers = Answers(runtime.loop, pause=pause, seconds=seconds + pause)
         reading = asyncio.ensure_future(body.fill(receive))
         taking = runtime.loop.run_in_executor(runtime.streaming, _take, batch, body, answers)
         try:
-            while (chunk := await answers.get()) is not None:
-                async with asyncio.timeout(runtime.settings.service.body_seconds):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await answers.send(send)
         except TimeoutError:
             pass  # whoever should read does not: what was committed stays, the rest is not answered
         finally:
@@ -126,20 +133,30 @@ class _Both(Response[None]):
             await asyncio.wait([taking])
 
 
-def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
+class _Unsettled(Exception):
+    """A group could not be settled while its stream waited for more: the fault is not the stream's."""
+
+
+def _take(batch: _Batch, body: Body, answers: Answers) -> None:
     """Take the whole stream in. What stops it is the last line of the answer."""
     runtime, key, request_id = batch.runtime, batch.key, batch.request_id
     line: RecordLine = runtime.line(batch.ledger)
     waiting: list[tuple[int, bytes]] = []
-    size = total = last = 0
+    size = last = refused = 0
+    most = runtime.stride(GROUP)
 
     def settle() -> None:
-        nonlocal size
+        nonlocal size, refused
         if waiting:
+            answers.rest(runtime.paid(key.producer, len(waiting)))
             taken = line.take(waiting, key)
-            for answer in taken:
-                if not isinstance(answer, Exception):
-                    common.count(runtime.metrics, answer.result)
+            told = [answer.result for answer in taken if not isinstance(answer, Exception)]
+            for result in told:
+                common.count(runtime.metrics, result)
+            refused += sum(result.status in (Status.REFUSED, Status.CONFLICTING) for result in told)
+            extra = sum(map(dear, told))
+            if extra:
+                runtime.loop.call_soon_threadsafe(runtime.producer_rate.owe, key.producer, time.monotonic(), extra)
             if any(isinstance(answer, Denied) for answer in taken):
                 door.note_revoked(runtime)
             answers.put(_spelled(waiting, taken, request_id, batch.minimal))
@@ -148,22 +165,36 @@ def _take(batch: _Batch, body: _Body, answers: _Answers) -> None:
             if all(isinstance(answer, Exception) for answer in taken):
                 raise Gone  # what stops a whole group would stop the next one too
 
-    body.before_waiting = settle
+    def settle_meanwhile() -> None:
+        try:
+            settle()
+        except (Gone, problems.HttpProblem):
+            raise
+        except Exception as error:
+            raise _Unsettled from error
+
+    body.before_waiting = settle_meanwhile
     try:
-        for number, raw in lines.numbered(cast(BinaryIO, io.BufferedReader(body, 1 << 16))):
+        stream = cast(BinaryIO, io.BufferedReader(body, 1 << 16))
+        unpacked = lines.numbered(stream, most=MOST_BYTES, window=lines.UPLOAD_WINDOW, look=body.look)
+        for number, raw in unpacked:
+            if refused >= MOST_REFUSED:
+                words = f"{refused} lines of this batch were refused: from this one on, send them in another"
+                raise problems.HttpProblem("too-many-requests", words)
             last = number
             waiting.append((number, raw))
             size += len(raw)
-            total += len(raw)
-            if len(waiting) == GROUP or size >= _GROUP_BYTES:
+            if len(waiting) >= most or size >= _GROUP_BYTES:
                 settle()
-            if total > MOST_BYTES:
-                raise problems.HttpProblem("too-large", "a batch has 4 GiB at the most: send the rest in another one")
         settle()
     except Gone:
         pass
     except Exception as error:
-        if isinstance(error, RefusedInput):  # the stream is damaged: what came before the damage is taken in
+        if isinstance(error, _Unsettled):
+            error = cast(Exception, error.__cause__)
+        elif isinstance(
+            error, RefusedInput | problems.HttpProblem
+        ):  # the stream ends here: what came before is taken in
             try:
                 settle()
             except Exception as worse:
@@ -214,97 +245,3 @@ def _spelled(sent: list[tuple[int, bytes]], taken: list[Answer | Exception], req
 class _Held(msgspec.Struct):
     leaf: str
     proof: str
-
-
-class _Body(io.RawIOBase):
-    """A request's body as a thread reads it. ``before_waiting`` is called whenever nothing has arrived yet."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.before_waiting: Any = lambda: None
-        self._runtime = runtime
-        self._arrived: queue.Queue[bytes | None] = queue.Queue()
-        self._room = asyncio.Semaphore(_CHUNKS)
-        self._rest = memoryview(b"")
-        self._ended = False
-
-    async def fill(self, receive: Receive) -> None:
-        """On the loop: hand chunks over, a few at a time."""
-        try:
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Gone
-                if chunk := message.get("body", b""):
-                    await self._room.acquire()
-                    self._arrived.put(chunk)
-                more = message.get("more_body", False)
-            self._arrived.put(b"")
-        except Exception:
-            self._arrived.put(None)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Raises Gone where the sender went away or stopped sending."""
-        if not self._rest and not self._ended:
-            self._rest = memoryview(self._next())
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        return count
-
-    def _next(self) -> bytes:
-        try:
-            chunk = self._arrived.get_nowait()
-        except queue.Empty:
-            self.before_waiting()
-            try:
-                chunk = self._arrived.get(timeout=self._runtime.settings.service.body_seconds)
-            except queue.Empty:
-                raise problems.HttpProblem("timeout", "the rest of the body did not arrive in time") from None
-        if chunk is None:
-            raise Gone
-        self._ended = not chunk
-        if chunk:
-            self._runtime.loop.call_soon_threadsafe(self._room.release)
-        return chunk
-
-    def stop(self) -> None:
-        """Wake a thread that waits for more: there will be none."""
-        self._arrived.put(None)
-
-
-class _Answers:
-    """Lines on their way out. A reader that takes too long ends the batch; what was committed stays."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._loop = runtime.loop
-        self._seconds = runtime.settings.service.body_seconds
-        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue(4)
-        self._closed = False
-
-    async def get(self) -> bytes | None:
-        """Return the next lines; None at the end."""
-        return await self._ready.get()
-
-    def put(self, chunk: bytes) -> None:
-        """From the thread: hand lines over. Raises Gone where nobody takes them."""
-        if self._closed:
-            raise Gone
-        handing = asyncio.run_coroutine_threadsafe(self._ready.put(chunk), self._loop)
-        try:
-            handing.result(self._seconds)
-        except TimeoutError:
-            handing.cancel()
-            raise Gone from None
-
-    def end(self) -> None:
-        """From the thread: there are no more."""
-        asyncio.run_coroutine_threadsafe(self._ready.put(None), self._loop)
-
-    def close(self) -> None:
-        """On the loop: nobody reads any more."""
-        self._closed = True
-        while not self._ready.empty():
-            self._ready.get_nowait()

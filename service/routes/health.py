@@ -1,14 +1,17 @@
 """Whether the service lives, whether it is ready, and its figures.
 
 Liveness asks nothing but the process: a key provider or database that is down must not have a healthy worker killed.
-Readiness asks everything a record or a reading needs.
+Readiness asks everything a record or a reading needs, once a second however many want to know.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import time
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 from litestar import get
@@ -19,11 +22,12 @@ from service import schema
 from service.door import AnyRequest
 from service.problems import HttpProblem
 from service.routes import common
-from service.runtime import Runtime
+from service.runtime import Runtime, Seen
 from vault.core.errors import EvidenceError, VaultError
 from vault.db import store
 from vault.db.engine import transact
 
+_FRESH: Final = 1.0
 _DOWN = ResponseSpec(schema.Health, description="Something is out of reach.", generate_examples=False)
 _UP = ResponseSpec(schema.Health, generate_examples=False)
 
@@ -38,6 +42,23 @@ async def healthz() -> Response[bytes]:
 async def readyz(request: AnyRequest) -> Response[bytes]:
     """Say whether database, keys, evidence and identity provider are there."""
     runtime = common.runtime_of(request)
+    database, keys, evidence, identity = await _seen(runtime)
+    up = database and keys and evidence and not runtime.stopping
+    # People cannot come in without their provider, but payment services go on: it is told, and does not count.
+    health = schema.Health("ok" if up else "down", database, keys, evidence, identity)
+    return common.answered(health, 200 if up else 503)
+
+
+async def _seen(runtime: Runtime) -> Seen:
+    """Return what the last look saw, or that of a new one where it is more than a second old."""
+    at, looking = runtime.looked
+    if looking is None or (looking.done() and time.monotonic() - at >= _FRESH):
+        looking = asyncio.ensure_future(_look(runtime))
+        runtime.looked = (time.monotonic(), looking)
+    return await asyncio.shield(looking)  # others wait for the same
+
+
+async def _look(runtime: Runtime) -> Seen:
     database, keys, evidence = await runtime.verb(look, runtime)
     identity = None
     if runtime.oidc is not None:
@@ -45,10 +66,7 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
         with suppress(VaultError):
             await runtime.oidc.ready()
             identity = True
-    up = database and keys and evidence and not runtime.stopping
-    # People cannot come in without their provider, but payment services go on: it is told, and does not count.
-    health = schema.Health("ok" if up else "down", database, keys, evidence, identity)
-    return common.answered(health, 200 if up else 503)
+    return database, keys, evidence, identity
 
 
 def look(runtime: Runtime) -> tuple[bool, bool, bool]:
@@ -88,7 +106,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     here = _is_here(request) and not runtime.settings.service.behind_proxy  # behind one, everybody looks like it
     if not (here or (wanted and hmac.compare_digest(given.encode(), wanted.encode()))):
         raise HttpProblem("denied", "figures are for this machine, or for whoever has the metrics token")
-    await runtime.verb(look, runtime)
+    await _seen(runtime)
     runtime.metrics.queue(runtime.waiting())
     runtime.note_dropped()
     body, media_type = runtime.metrics.render()

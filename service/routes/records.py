@@ -57,6 +57,7 @@ async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
     except Denied:
         raise await door.revoked(request, runtime) from None
     common.count(runtime.metrics, answer.result)
+    runtime.charge(key.producer, answer.result)
     if answer.receipt is None:
         problem = problems.of_result(answer.result)
         return common.raw(

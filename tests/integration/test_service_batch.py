@@ -307,7 +307,7 @@ def test_many_batches_at_once(service: Service, key: str) -> None:
         for one, raw in zip(senders, raws, strict=True):
             one.send(raw)
         taken = [at for at, one in enumerate(senders) if one.status() == 200]
-        assert 4 <= len(taken) <= 8
+        assert 2 <= len(taken) <= 4
         for at in set(range(12)) - set(taken):
             assert (senders[at].status(), senders[at].header("retry-after")) == (429, "2")
         for at in taken:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.limits import RateLimiter, address_key, retry_after, shared
+from service.limits import RateLimiter, Slots, address_key, retry_after, shared
 
 RATES = st.floats(0.01, 10_000)
 BURSTS = st.floats(1, 1000)
@@ -63,8 +63,6 @@ def test_everybody_has_a_bucket() -> None:
     assert limiter.take("a", 0.0) == 0
     assert limiter.take("b", 0.0) == 0
     assert limiter.take("a", 0.0) == 1
-    limiter.forget("a")
-    assert limiter.take("a", 0.0) == 0
 
 
 def test_memory_is_bounded_and_the_oldest_is_forgotten() -> None:
@@ -113,3 +111,38 @@ def test_seconds_to_wait_are_whole_and_never_too_few(wait: float, header: int) -
 )
 def test_a_network_shares_a_bucket(address: str, key: str) -> None:
     assert address_key(address) == key
+
+
+def test_what_is_owed_keeps_others_waiting_but_not_for_ever() -> None:
+    limiter = RateLimiter(rate=10, burst=10)
+    assert limiter.owe("a", 0.0, 10) == 0
+    assert limiter.wait("a", 0.0) == pytest.approx(0.1)
+    assert limiter.owe("a", 0.0, 20) == pytest.approx(2)
+    assert limiter.take("a", 0.0) == pytest.approx(2.1)
+    assert limiter.take("a", 2.2) == 0
+    assert limiter.owe("a", 2.2, 1_000_000) == pytest.approx(10)
+    assert limiter.wait("a", 2.2) == pytest.approx(10.1)
+    assert limiter.take("b", 2.2) == 0
+
+
+def test_looking_takes_nothing() -> None:
+    limiter = RateLimiter(rate=1, burst=1)
+    assert [limiter.wait("a", 0.0) for _ in range(5)] == [0] * 5
+    assert len(limiter) == 0
+    assert limiter.take("a", 0.0) == 0
+    assert limiter.wait("a", 0.0) == 1
+
+
+def test_slots_in_all_and_for_each() -> None:
+    slots = Slots(3, 2)
+    assert [slots.take("a"), slots.take("a"), slots.take("a"), slots.take("b"), slots.take("c")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    slots.give("a")
+    assert slots.free("c")
+    assert slots.take("a")
+    assert not slots.free("b")
