@@ -237,7 +237,7 @@ def test_once_grants_are_required_the_passphrase_reads_nothing(desk: Desk) -> No
     assert [one["facts"]["break_glass"] for one in denied] == [1, 1, 1]
     desk.hire("anna", "auditor")
     desk.hire("olaf", "officer")
-    grant = desk.request("anna").document["grant"]
+    grant = desk.request("anna", "--fields", "full").document["grant"]
     desk("grant", "approve", grant, "--user", "olaf", of="olaf")
     made = desk(
         "report", "evidence", "--ledger", "cn", "--purpose", "p", "-o", "report.pdf", "--user", "anna", of="anna"
