@@ -28,7 +28,8 @@ ReportId = Annotated[str, Parameter(max_length=64)]
     security=common.BY_PERSON,
 )
 async def ask(request: AnyRequest, data: JSONBody[schema.ReportAsk]) -> Response[bytes]:
-    """Have a report made, under a grant that covers the whole ledger. It is made by a process of its own; watch it."""
+    """Have a report made, under a grant that covers the whole ledger and shows everything. It is made by a process of
+    its own; watch it."""
     runtime = common.runtime_of(request)
     vault = runtime.vault.acting(await door.person(request, runtime))
     ledger = await runtime.ledger(data.ledger)

@@ -51,7 +51,7 @@ class Office:
 def office(built: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with (
         built.copied(tmp_path_factory.mktemp("reports") / "home") as copy,
-        serving(copy, workers=2, logins_per_minute=100_000) as service,
+        serving(copy, workers=2, logins_per_minute=100_000, requests_per_second=10_000) as service,
     ):
         yield Office(service)
 
