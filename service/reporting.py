@@ -174,8 +174,14 @@ class Reporting:
         watcher.start()
 
     def _watch(self, job: Job, told: dict[str, Any], child: subprocess.Popen[bytes]) -> None:
-        """Tell the process what to make, and write down what came of it."""
-        said, _ = child.communicate(msgspec.json.encode(told))
+        """Tell the process what to make, and write down what came of it, before the process is gone from the table:
+        whoever finds it gone then finds this written."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with suppress(BrokenPipeError), child.stdin as stdin:
+            stdin.write(msgspec.json.encode(told))
+        with child.stdout as stdout:
+            said = stdout.read()
         try:
             answer = msgspec.json.decode(said, type=dict[str, Any])
         except msgspec.MsgspecError:
@@ -183,6 +189,7 @@ class Reporting:
         done = msgspec.structs.replace(job, state="failed" if "detail" in answer else "ready", **answer)
         with suppress(OSError):  # else whoever asks finds it running and its process gone
             self._write(done)
+        child.wait()
 
     def find(self, vault: Vault, report: str) -> Job:
         """Return a job that whoever asks may know of: their own, or any for an officer.
@@ -196,7 +203,9 @@ class Reporting:
             raise Unknown("there is no such report")
         begun = vault.clock() - job.requested_at < _STARTING
         if job.state == "running" and not (_lives(job.pid) if job.pid else begun):
-            job.state, job.detail = "failed", _DIED
+            job = self._read(report) or job  # it may have ended since
+            if job.state == "running":
+                job.state, job.detail = "failed", _DIED
         return job
 
     def fetch(self, vault: Vault, report: str) -> Path:

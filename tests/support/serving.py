@@ -172,8 +172,8 @@ def family(pid: int) -> list[int]:
     """Return a process and everything it started, parents first."""
     found = [pid]
     for one in found:
-        for children in Path(f"/proc/{one}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it may end while we look
+            for children in Path(f"/proc/{one}/task").glob("*/children"):
                 found.extend(int(child) for child in children.read_text().split())
     return found
 
