@@ -101,6 +101,7 @@ class Runtime:
         self._logins = ThreadPoolExecutor(_LOGINS, "login")
         self._logging_in = 0
         self.streaming = ThreadPoolExecutor(service.batches, "batch")
+        self.settling = ThreadPoolExecutor(service.batches, "batch-line")
         self._ledgers: dict[str, Ledger] = {}
         self._lines: dict[UUID, RecordLine] = {}
         self._opening = threading.Lock()
@@ -212,7 +213,7 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what was begun."""
-        for pool in (self.streaming, self._committing, self._logins, self._verbs):
+        for pool in (self.streaming, self.settling, self._committing, self._logins, self._verbs):
             pool.shutdown(wait=True)
 
 

@@ -80,16 +80,26 @@ class RecordLine:
         Raises:
             KeyUnavailable, KeyGone: nothing of it was sealed.
         """
+        return self.settled(self.sealed(batch, key))
+
+    def sealed(self, batch: Sequence[tuple[int, bytes]], key: ProducerKey) -> list[Entry]:
+        """The first half of ``take``; the second may go on in another thread while the next batch is sealed."""
         outcomes = self.sealers.seal_all([raw for _, raw in batch], key.producer)
-        group = [
+        return [
             Entry(number, raw, key.id, key.producer, outcome)
             for (number, raw), outcome in zip(batch, outcomes, strict=True)
         ]
-        error = UnknownOutcome("a line was not answered for; a retry with the same id settles it")
+
+    def settled(self, group: Sequence[Entry]) -> list[Answer | Exception]:
+        """The second half of ``take``; raises nothing."""
+        error: Exception = UnknownOutcome("a line was not answered for; a retry with the same id settles it")
         answers: list[Answer | Exception] = [error] * len(group)
-        for part in self._settle(group):
-            for at, answer in part.items():
-                answers[at] = answer
+        try:
+            for part in self._settle(group):
+                for at, answer in part.items():
+                    answers[at] = answer
+        except Exception as raised:
+            return [raised if one is error else one for one in answers]
         return answers
 
     def _commit(self, group: list[Pending]) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
@@ -31,7 +33,7 @@ from vault.core.errors import Denied, RefusedInput
 from vault.core.standing import ProducerKey
 from vault.core.tree import leaf_hash
 from vault.ledgers import Ledger
-from vault.recordline import RecordLine
+from vault.sealing import Refused
 from vault.settlement import Answer
 from vault.settling import Status
 
@@ -134,73 +136,115 @@ class _Both(Response[None]):
 
 
 class _Unsettled(Exception):
-    """A group could not be settled while its stream waited for more: the fault is not the stream's."""
+    """A group could not be sealed while its stream waited for more: the fault is not the stream's."""
 
 
-def _take(batch: _Batch, body: Body, answers: Answers) -> None:
-    """Take the whole stream in. What stops it is the last line of the answer."""
-    runtime, key, request_id = batch.runtime, batch.key, batch.request_id
-    line: RecordLine = runtime.line(batch.ledger)
-    waiting: list[tuple[int, bytes]] = []
-    size = last = refused = 0
-    most = runtime.stride(GROUP)
+class _Groups:
+    """A stream's lines on their way through two hands: one group is sealed while the one before it is settled.
 
-    def settle() -> None:
-        nonlocal size, refused
-        if waiting:
-            answers.rest(runtime.paid(key.producer, len(waiting)))
-            taken = line.take(waiting, key)
-            told = [answer.result for answer in taken if not isinstance(answer, Exception)]
-            for result in told:
-                common.count(runtime.metrics, result)
-            refused += sum(result.status in (Status.REFUSED, Status.CONFLICTING) for result in told)
-            extra = sum(map(dear, told))
-            if extra:
-                runtime.loop.call_soon_threadsafe(runtime.producer_rate.owe, key.producer, time.monotonic(), extra)
-            if any(isinstance(answer, Denied) for answer in taken):
-                door.note_revoked(runtime)
-            answers.put(_spelled(waiting, taken, request_id, batch.minimal))
-            waiting.clear()
-            size = 0
-            if all(isinstance(answer, Exception) for answer in taken):
-                raise Gone  # what stops a whole group would stop the next one too
+    Attributes:
+        waiting: lines that belong to no group yet.
+        refused: how many lines were refused, or conflicted, so far.
+    """
 
-    def settle_meanwhile() -> None:
+    def __init__(self, batch: _Batch, answers: Answers) -> None:
+        self.waiting: list[tuple[int, bytes]] = []
+        self.refused = 0
+        self._batch = batch
+        self._answers = answers
+        self._line = batch.runtime.line(batch.ledger)
+        self._under_way: tuple[list[tuple[int, bytes]], Future[list[Answer | Exception]]] | None = None
+
+    def go_on(self) -> None:
+        """Seal the lines that wait, and hand them over once the group before them is answered."""
+        if self.waiting:
+            batch = self._batch
+            self._answers.rest(batch.runtime.paid(batch.key.producer, len(self.waiting)))
+            try:
+                sealed = self._line.sealed(self.waiting, batch.key)
+            finally:
+                self.finish()  # whatever becomes of these, those come first
+            self.refused += sum(isinstance(entry.outcome, Refused) for entry in sealed)
+            self._under_way = list(self.waiting), batch.runtime.settling.submit(self._line.settled, sealed)
+            self.waiting.clear()
+
+    def finish(self) -> None:
+        """Wait for the group that is under way, and answer it.
+
+        Raises:
+            Gone: nobody reads, or nothing of the group was acknowledged: what stops a whole group would stop the next.
+        """
+        if self._under_way is None:
+            return
+        (sent, settling), self._under_way = self._under_way, None
+        taken, runtime, key = settling.result(), self._batch.runtime, self._batch.key
+        told = [answer.result for answer in taken if not isinstance(answer, Exception)]
+        for result in told:
+            common.count(runtime.metrics, result)
+        self.refused += sum(result.status is Status.CONFLICTING for result in told)
+        extra = sum(map(dear, told))
+        if extra:
+            runtime.loop.call_soon_threadsafe(runtime.producer_rate.owe, key.producer, time.monotonic(), extra)
+        if any(isinstance(answer, Denied) for answer in taken):
+            door.note_revoked(runtime)
+        self._answers.put(_spelled(sent, taken, self._batch.request_id, self._batch.minimal))
+        if not told:
+            raise Gone
+
+    def settle(self) -> None:
+        """Take in what waits, and answer it."""
+        self.go_on()
+        self.finish()
+
+    def settle_meanwhile(self) -> None:
+        """The same, called from inside the stream."""
         try:
-            settle()
+            self.settle()
         except (Gone, problems.HttpProblem):
             raise
         except Exception as error:
             raise _Unsettled from error
 
-    body.before_waiting = settle_meanwhile
+    def leave(self) -> None:
+        """Wait for what is under way, though nobody hears of it."""
+        if self._under_way is not None:
+            self._under_way[1].result()
+
+
+def _take(batch: _Batch, body: Body, answers: Answers) -> None:
+    """Take the whole stream in. What stops it is the last line of the answer."""
+    groups = _Groups(batch, answers)
+    size = last = 0
+    most = batch.runtime.stride(GROUP)
+    body.before_waiting = groups.settle_meanwhile
     try:
         stream = cast(BinaryIO, io.BufferedReader(body, 1 << 16))
         unpacked = lines.numbered(stream, most=MOST_BYTES, window=lines.UPLOAD_WINDOW, look=body.look)
         for number, raw in unpacked:
-            if refused >= MOST_REFUSED:
-                words = f"{refused} lines of this batch were refused: from this one on, send them in another"
+            if groups.refused >= MOST_REFUSED:
+                words = f"{groups.refused} lines of this batch were refused: from this one on, send them in another"
                 raise problems.HttpProblem("too-many-requests", words)
             last = number
-            waiting.append((number, raw))
-            size += len(raw)
-            if len(waiting) >= most or size >= _GROUP_BYTES:
-                settle()
-        settle()
+            size = size + len(raw) if groups.waiting else len(raw)
+            groups.waiting.append((number, raw))
+            if len(groups.waiting) >= most or size >= _GROUP_BYTES:
+                groups.go_on()
+        groups.settle()
     except Gone:
         pass
     except Exception as error:
         if isinstance(error, _Unsettled):
             error = cast(Exception, error.__cause__)
-        elif isinstance(
-            error, RefusedInput | problems.HttpProblem
-        ):  # the stream ends here: what came before is taken in
+        elif isinstance(error, RefusedInput | problems.HttpProblem):
             try:
-                settle()
+                groups.settle()  # the stream ends here: what came before is taken in
             except Exception as worse:
                 error = worse
-        answers.put(_stopped(error, waiting, last + 1, request_id))
+        if not isinstance(error, Gone):
+            with suppress(Gone):
+                answers.put(_stopped(error, groups.waiting, last + 1, batch.request_id))
     finally:
+        groups.leave()
         answers.end()
 
 
