@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 from tests.support.acting import granted, happened, hire, last
 from tests.support.decisions import decision, spelled
 from tests.support.vault import Installation
-from vault import ledgers, reading, search
+from vault import ledgers, reading, register, search
 from vault.context import Actor, Vault
 from vault.core import packing
 from vault.core.errors import Denied, EvidenceError, Forked, Modified, Unknown, UsageError
 from vault.core.masking import MASKED
+from vault.core.standing import Standing
 from vault.register import Register
 from vault.search import Page, Wanted
 
@@ -72,15 +75,27 @@ def test_neither_kind_nor_tenant_is_believed(installation: Installation, vault: 
         ledgers.listing(vault)
 
 
+@pytest.mark.parametrize("lead", ["", "1\n"])
 def test_what_an_older_version_remembered_is_read_again(
-    installation: Installation, vault: Vault, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, vault: Vault, monkeypatch: pytest.MonkeyPatch, lead: str
 ) -> None:
     """It knows no ledgers, and would have every genesis leaf pass for one that was never announced."""
-    text = vault.register.standing()
-    assert set(text.ledgers) == {str(installation.ledger(name)) for name in ("cn", "sg")}
-    vault.checkpoints.remember(vault.events, "standing", f"{'00' * 32}\n{'e30='}\n")
-    fresh: Register = type(vault.register)(vault.engine, vault.checkpoints, vault.events, lambda _tickets: None)
-    assert fresh.standing() == text
+    monkeypatch.setattr(register, "_WORTH", 1)
+    true = _followed(vault)
+    assert set(true.ledgers) == {str(installation.ledger(name)) for name in ("cn", "sg")}
+    text = vault.checkpoints.recall(vault.events, "standing")
+    assert text is not None
+    _, peaks, document = text.splitlines()
+    older = json.loads(urlsafe_b64decode(document))
+    del older["ledgers"]
+    spelled_older = urlsafe_b64encode(json.dumps(older).encode()).decode()
+    vault.checkpoints.remember(vault.events, "standing", f"{lead}{peaks}\n{spelled_older}\n")
+    assert _followed(vault) == true
+
+
+def _followed(vault: Vault) -> Standing:
+    """Return the standing as a process that has just begun comes to know it."""
+    return Register(vault.engine, vault.checkpoints, vault.events, lambda _tickets: None).standing()
 
 
 PHONE, PERSON = "+8613800138000", "Li Wei 13800138000"
