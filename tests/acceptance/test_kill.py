@@ -156,8 +156,9 @@ def _nobody_was_unseen(installation: Installation, load: Load) -> None:
     names = [one.event for one in told if isinstance(one, EventLeaf)]
     assert load.opened
     for access, _ in load.opened:
-        assert isinstance(told[access], EventLeaf)
-        assert told[access].event == "record.opened"
+        event = told[access]
+        assert isinstance(event, EventLeaf)
+        assert event.event == "record.opened"
     assert len({access for access, _ in load.opened}) == len(load.opened)
     assert names.count("record.conflict") >= load.conflicts > 0
 

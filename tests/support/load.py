@@ -117,7 +117,7 @@ class Load:
         while not reached and time.monotonic() < end:
             meanwhile()
             with self._changed:
-                reached = self._changed.wait_for(lambda: self.faults or len(self.held) >= promises, 0.2)
+                reached = self._changed.wait_for(lambda: bool(self.faults) or len(self.held) >= promises, 0.2)
         assert not self.faults, self.faults
         assert reached, f"{len(self.held)} of {promises} receipts"
 
