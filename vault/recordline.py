@@ -72,26 +72,12 @@ class RecordLine:
             ledgers.announce(vault, ledger)  # its making may have ended half way
 
     def take(self, batch: Sequence[tuple[int, bytes]], key: ProducerKey) -> list[Answer | Exception]:
-        """Seal and settle a whole batch of numbered lines in one transaction; blocks.
+        """Seal and settle a whole batch of numbered lines in one transaction; blocks, and raises nothing.
 
         Returns:
             What became of each line; an error where it is not acknowledged.
-
-        Raises:
-            KeyUnavailable, KeyGone: nothing of it was sealed.
         """
-        return self.settled(self.sealed(batch, key))
-
-    def sealed(self, batch: Sequence[tuple[int, bytes]], key: ProducerKey) -> list[Entry]:
-        """The first half of ``take``; the second may go on in another thread while the next batch is sealed."""
-        outcomes = self.sealers.seal_all([raw for _, raw in batch], key.producer)
-        return [
-            Entry(number, raw, key.id, key.producer, outcome)
-            for (number, raw), outcome in zip(batch, outcomes, strict=True)
-        ]
-
-    def settled(self, group: Sequence[Entry]) -> list[Answer | Exception]:
-        """The second half of ``take``; raises nothing."""
+        group = [Entry(number, raw, key.id, key.producer) for number, raw in batch]
         error: Exception = UnknownOutcome("a line was not answered for; a retry with the same id settles it")
         answers: list[Answer | Exception] = [error] * len(group)
         try:

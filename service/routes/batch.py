@@ -33,7 +33,6 @@ from vault.core.errors import Denied, RefusedInput
 from vault.core.standing import ProducerKey
 from vault.core.tree import leaf_hash
 from vault.ledgers import Ledger
-from vault.sealing import Refused
 from vault.settlement import Answer
 from vault.settling import Status
 
@@ -139,8 +138,12 @@ class _Unsettled(Exception):
     """A group could not be sealed while its stream waited for more: the fault is not the stream's."""
 
 
+class _Enough(problems.HttpProblem):
+    """So many lines were refused that the rest is not looked at."""
+
+
 class _Groups:
-    """A stream's lines on their way through two hands: one group is sealed while the one before it is settled.
+    """A stream's lines on their way: one group is read while the one before it is sealed and settled.
 
     Attributes:
         waiting: lines that belong to no group yet.
@@ -156,16 +159,19 @@ class _Groups:
         self._under_way: tuple[list[tuple[int, bytes]], Future[list[Answer | Exception]]] | None = None
 
     def go_on(self) -> None:
-        """Seal the lines that wait, and hand them over once the group before them is answered."""
+        """Hand over the lines that wait, once the group before them is answered.
+
+        Raises:
+            _Enough: too many were refused by now.
+        """
         if self.waiting:
-            batch = self._batch
-            self._answers.rest(batch.runtime.paid(batch.key.producer, len(self.waiting)))
-            try:
-                sealed = self._line.sealed(self.waiting, batch.key)
-            finally:
-                self.finish()  # whatever becomes of these, those come first
-            self.refused += sum(isinstance(entry.outcome, Refused) for entry in sealed)
-            self._under_way = list(self.waiting), batch.runtime.settling.submit(self._line.settled, sealed)
+            runtime, key, sent = self._batch.runtime, self._batch.key, list(self.waiting)
+            self._answers.rest(runtime.paid(key.producer, len(sent)))
+            self.finish()
+            if self.refused >= MOST_REFUSED:
+                words = f"{self.refused} lines of this batch were refused: from this one on, send them in another"
+                raise _Enough("too-many-requests", words)
+            self._under_way = sent, runtime.settling.submit(self._line.take, sent, key)
             self.waiting.clear()
 
     def finish(self) -> None:
@@ -181,7 +187,7 @@ class _Groups:
         told = [answer.result for answer in taken if not isinstance(answer, Exception)]
         for result in told:
             common.count(runtime.metrics, result)
-        self.refused += sum(result.status is Status.CONFLICTING for result in told)
+        self.refused += sum(result.status in (Status.REFUSED, Status.CONFLICTING) for result in told)
         extra = sum(map(dear, told))
         if extra:
             runtime.loop.call_soon_threadsafe(runtime.producer_rate.owe, key.producer, time.monotonic(), extra)
@@ -221,9 +227,6 @@ def _take(batch: _Batch, body: Body, answers: Answers) -> None:
         stream = cast(BinaryIO, io.BufferedReader(body, 1 << 16))
         unpacked = lines.numbered(stream, most=MOST_BYTES, window=lines.UPLOAD_WINDOW, look=body.look)
         for number, raw in unpacked:
-            if groups.refused >= MOST_REFUSED:
-                words = f"{groups.refused} lines of this batch were refused: from this one on, send them in another"
-                raise problems.HttpProblem("too-many-requests", words)
             last = number
             size = size + len(raw) if groups.waiting else len(raw)
             groups.waiting.append((number, raw))
@@ -235,6 +238,8 @@ def _take(batch: _Batch, body: Body, answers: Answers) -> None:
     except Exception as error:
         if isinstance(error, _Unsettled):
             error = cast(Exception, error.__cause__)
+        elif isinstance(error, _Enough):
+            del groups.waiting[1:]  # one line says it for all that follow
         elif isinstance(error, RefusedInput | problems.HttpProblem):
             try:
                 groups.settle()  # the stream ends here: what came before is taken in
