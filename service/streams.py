@@ -19,7 +19,10 @@ from service.problems import HttpProblem
 SLOWEST: Final = 100
 """Bytes a second that a body's sender keeps up, counted over all the time that was spent waiting for it."""
 _CHUNKS: Final = 32
-_READY: Final = 1 << 18  # bytes of answers that wait in one place of two
+UNREAD: Final = 8 << 20
+"""Bytes of answers that wait for a reader, beside what server and network hold. Clients that send a whole batch before
+they read anything get by with it for some thousand receipts."""
+_READY: Final = 1 << 18  # bytes of them that are handed over at a time
 _PIECE: Final = 1 << 14
 """Bytes that are handed to the server at a time: it holds back a sender by the number of pieces, not by their size."""
 
@@ -139,7 +142,7 @@ class Answers:
         self._loop = loop
         self._pause = pause
         self._seconds = seconds
-        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue(2)
+        self._ready: asyncio.Queue[bytes | None] = asyncio.Queue(UNREAD // _READY)
         self._closed = threading.Event()
 
     async def send(self, send: Send) -> None:

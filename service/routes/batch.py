@@ -63,7 +63,8 @@ _encode = msgspec.json.Encoder().encode
 async def append_batch(request: AnyRequest, ledger: FromPath[str]) -> Response[Any]:
     """Append a stream of records. Each line is answered with `{"line", "status", "receipt"}` or with
     `{"line", "status", "problem"}`, once its commit is durable. With `Prefer: return=minimal` accepted lines carry
-    `seq` and `leaf_hash` instead of a receipt, and each commit adds a line with its `checkpoint`."""
+    `seq` and `leaf_hash` instead of a receipt, and each commit adds a line with its `checkpoint`. Read while you send:
+    with more than 8 MiB of answers unread, no more of the batch is read, and after a while it ends."""
     runtime = common.runtime_of(request)
     key = await door.producer(request, runtime)
     common.require_media_type(request, common.NDJSON)

@@ -101,7 +101,6 @@ def test_one_producer_does_not_take_every_place(service: Service, key: str) -> N
 def test_a_batch_that_trickles_ends(service: Service, key: str) -> None:
     """Each byte comes in time, and all of them together do not."""
     with closing(_open(service, key)) as connection:
-        answer = _answer(connection)
         connection.settimeout(0.5)
         sent, told = 0, b""
         while not told:
@@ -109,10 +108,9 @@ def test_a_batch_that_trickles_ends(service: Service, key: str) -> None:
             with contextlib.suppress(TimeoutError):
                 connection.sendall(b"1\r\n \r\n")
                 sent += 1
-                # Beneath the response: a read that times out would end it.
                 told = connection.recv(1, socket.MSG_PEEK)
         connection.settimeout(30)
-        line = json.loads(answer.readline())
+        line = json.loads(_answer(connection).readline())
     assert (line["line"], line["status"], line["problem"]["type"]) == (1, 408, "urn:reasonvault:problem:timeout")
 
 
@@ -149,7 +147,7 @@ def serving_like(service: Service, **settings: Any) -> Iterator[Service]:
 
 def test_who_reads_nothing_is_not_read_from(service: Service) -> None:
     key = service.producer("psp-5", "cn")
-    number = 12_000
+    number = 20_000
     template = spelled(decision(1, id="ID", producer_seq=None, conversation_id="c"))
     body = b"".join(template.replace(b'"ID"', b'"unread-%d"' % at) + b"\n" for at in range(number))
     with serving_like(service, records_per_second=1e6, burst=1e6, producer_batches=1, body_seconds=2) as fast:
@@ -159,7 +157,7 @@ def test_who_reads_nothing_is_not_read_from(service: Service) -> None:
                 connection.sendall(body)
             await_(lambda: _has_room(fast, key))
             taken = fast.installation.size("cn") - before
-    assert 0 < taken < number // 2
+    assert 0 < taken < number * 3 // 4  # 8 MiB of receipts, and what the network holds
 
 
 @pytest.mark.parametrize("status", [200, 409, 422])
