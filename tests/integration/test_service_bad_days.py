@@ -291,6 +291,16 @@ def test_bodies_that_are_none(
     assert b"xxxx" not in answer.body
 
 
+def test_a_record_without_end(service: Service, key: str) -> None:
+    """It is refused once it is too large, not once it is over."""
+    with Wire(service.url) as wire:
+        wire.begin("POST", RECORDS, **bearer(key), **JSON, **{"Transfer-Encoding": "chunked"})
+        wire.chunk(bytes(1 << 20) + b"x")
+        answer = wire.answer()
+    assert answer is not None
+    assert answer.problem()["status"] == 413
+
+
 def test_who_is_not_let_in(service: Service, key: str, tokens: tuple[str, str], tmp_path: Path) -> None:
     """Every kind of credential that is none: the same answer but for its code, and an event each."""
     auditor, officer = tokens
@@ -303,6 +313,7 @@ def test_who_is_not_let_in(service: Service, key: str, tokens: tuple[str, str], 
         "unsigned": bearer(f"{head}.{body}."),
         "tampered": bearer(f"{head}.{body[:-4]}AAAA.{signature}"),
         "expired": bearer(_token(service.installation, auditor, -10_000)),
+        "expired just now": bearer(_token(service.installation, auditor, -62)),
         "of tomorrow": bearer(_token(service.installation, auditor, 10_000)),
         "another vault's": bearer(_foreign(tmp_path, auditor, service.installation)),
         "a producer's": bearer(key),
@@ -376,4 +387,4 @@ def _issued(signer: Installation, vault: Installation, like: str, seconds: int) 
             public,
             lambda: time.time_ns() // 1000 + seconds * 1_000_000,
         )
-        return issuer.issue(claims["sub"], claims["gen"])
+        return issuer.issue(claims["sub"], claims["gen"], 60)

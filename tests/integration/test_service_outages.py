@@ -63,6 +63,11 @@ def test_the_database_goes_away_and_comes_back(own_server: EmbeddedServer, tmp_p
         assert service.append("cn", key, second).status_code == 201
         assert service.append("cn", key, first).status_code == 200
         _until(lambda: _ready(service) == (200, True, True))
+        # So quickly that nobody noticed: every connection that waits is dead, and whoever gets one must not hear of it.
+        own_server.stop("immediate")
+        own_server.ensure_running()
+        assert service.append("cn", key, _raw()).status_code == 201
+        assert service.client.get("/v1/events", headers=bearer(officer)).status_code == 200
         assert family(service.process.pid) == workers
     assert worst(installation.audit(Depth.OPEN)) is None
 
