@@ -236,9 +236,9 @@ def _as_people(planter: Planter, auditor: str, officer: str) -> None:
     planter.ask(404, "GET", f"{RECORDS}/{secret('record')}", who, params={"purpose": secret("purpose")})
     planter.ask(403, "GET", f"{RECORDS}/{ID}-1", who, params={"grant": secret("grant")})
     planter.ask(403, "GET", f"{RECORDS}/{ID}-1", bearer(officer), params={"purpose": secret("purpose")})
-    for name in ("event", "actor"):
+    for name in ("event", "actor", "ledger"):
         planter.ask(200, "GET", "/v1/events", bearer(officer), params={name: secret(name)})
-    planter.ask(422, "GET", "/v1/events", bearer(officer), params={"ledger": secret("ledger")})
+    planter.ask(422, "GET", "/v1/events", bearer(officer), params={"before": secret("position")})
     planter.ask(422, "POST", "/v1/reports", who, json={"ledger": "cn", "first": secret("day")})
     planter.ask(403, "POST", "/v1/reports", who, json={"ledger": secret("ledger")})
     planter.ask(404, "GET", f"/v1/reports/r-{secret('report')}", who)
