@@ -34,6 +34,7 @@ from vault.verdict import Depth, worst
 SEED: Final = 20260301
 WORKERS: Final = 2
 VICTIMS: Final = ["worker"] * 7 + ["workers"] * 2 + ["database"] * 5 + ["service"] * 3 + ["both"] * 3
+_LIMITS: Final = {"requests_per_second": 100_000, "records_per_second": 100_000, "burst": 100_000}
 _BETWEEN: Final = (1, 60)
 """How many receipts are given out between two kills, at least and at most."""
 
@@ -76,7 +77,7 @@ class Site:
 
     def _serve(self) -> Service:
         self._running = ExitStack()
-        return self._running.enter_context(serving(self.installation, workers=WORKERS, port=self._port))
+        return self._running.enter_context(serving(self.installation, workers=WORKERS, port=self._port, **_LIMITS))
 
 
 @pytest.fixture

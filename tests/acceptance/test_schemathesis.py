@@ -104,7 +104,12 @@ def _lines(_context: schemathesis.SerializationContext, value: Any) -> Any:
 @pytest.fixture(scope="module")
 def served(built: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("schemathesis") / "home"
-    limits = {"logins_per_minute": 100_000, "records_per_second": 100_000, "burst": 100_000}
+    limits = {
+        "logins_per_minute": 100_000,
+        "requests_per_second": 100_000,
+        "records_per_second": 100_000,
+        "burst": 100_000,
+    }
     with built.copied(home) as installation, serving(installation, **limits) as service:
         auditor, officer = service.people()
         grant = service.granted(auditor, officer, "cn")
