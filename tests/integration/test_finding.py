@@ -116,7 +116,7 @@ CONDITIONS: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("condition", "fits"), CONDITIONS, ids=lambda value: str(value) if value else None)
+@pytest.mark.parametrize(("condition", "fits"), CONDITIONS, ids=[str(condition) for condition, _ in CONDITIONS])
 def test_each_condition_holds(engine: Engine, condition: dict[str, Any], fits: Any) -> None:
     wanted = replace(Wanted(2_000), **condition)
     assert seqs(engine, wanted) == [n for n in range(1, wanted.end_seq) if fits(n)]

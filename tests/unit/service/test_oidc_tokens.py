@@ -51,7 +51,9 @@ def refusal(provider: Publisher, token: str, **changed: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("signer", "algorithm"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "EdDSA")], ids=str
+    ("signer", "algorithm"),
+    [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "EdDSA")],
+    ids=["RS256", "PS256", "ES256", "EdDSA"],
 )
 def test_a_good_token_says_who_it_is(provider: Publisher, signer: Any, algorithm: str) -> None:
     found = verify(provider, provider.token(signer, algorithm))
