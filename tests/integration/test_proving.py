@@ -131,7 +131,8 @@ def test_a_proof_goes_without_the_heads_frontier(long: Installation, frontier: s
     """At the right edge of the tree it then reads leaves and nodes."""
     with long.tampering() as connection:
         connection.execute("CREATE TABLE kept AS TABLE vault.head")
-        connection.execute(f"UPDATE vault.head SET frontier = {frontier}")
+        # This ledger's alone: events with a damaged head let nobody in.
+        connection.execute(f"UPDATE vault.head SET frontier = {frontier} WHERE size > {SIZE // 2}")
     try:
         assert 400 < proves(long, [500]) < 1_100
     finally:
