@@ -25,6 +25,7 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from vault.db import migrate
 from vault.db.embedded import EmbeddedServer
+from vault.db.engine import RETENTION_ROLE
 from vault.db.pgcluster import USERS, Role
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +141,10 @@ def _external(url: str, password_file: Path) -> _Dsn:
                 verb = SQL("ALTER" if known else "CREATE")
                 words = [verb, Identifier(role), Literal(password)]
                 connection.execute(SQL("{} ROLE {} LOGIN PASSWORD {}").format(*words))
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [RETENTION_ROLE]).fetchone():
+                connection.execute(SQL("CREATE ROLE {}").format(Identifier(RETENTION_ROLE)))
+            grant = SQL("GRANT {} TO {}").format(Identifier(RETENTION_ROLE), Identifier(USERS["owner"]))
+            connection.execute(grant)
         password_file.write_text(password)
     password = password_file.read_text()
 

@@ -18,6 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from vault.core.errors import Forked, Misconfigured, Unavailable, UnknownOutcome, VaultError
 
 APP_ROLE = "reasonvault_app"
+RETENTION_ROLE = "reasonvault_retention"
+"""May also move records between groups and delete what a destroyed key leaves behind. No login: the owner's sessions
+take it on."""
 
 # A head that somebody holds for longer than this is held by a session that hangs; the transaction is tried again.
 _OPTIONS = "-c TimeZone=UTC -c lock_timeout=5s"

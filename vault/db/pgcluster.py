@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Literal
 
 from vault.core.errors import Unavailable, UsageError
+from vault.db.engine import RETENTION_ROLE
 from vault.db.location import PORT, Location, make_private
 
 Role = Literal["owner", "app", "superuser"]
@@ -80,6 +81,8 @@ FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 _ROLES_AND_DATABASE = """\
 CREATE ROLE {owner} LOGIN PASSWORD '{owner_password}';
 CREATE ROLE {app} LOGIN PASSWORD '{app_password}';
+CREATE ROLE {retention};
+GRANT {retention} TO {owner};
 CREATE DATABASE {database} OWNER {owner};
 """
 
@@ -197,6 +200,7 @@ def _create_roles(place: Location, staging: Path, passwords: dict[Role, str]) ->
     script = _ROLES_AND_DATABASE.format(
         owner=USERS["owner"],
         app=USERS["app"],
+        retention=RETENTION_ROLE,
         database=DATABASE,
         owner_password=passwords["owner"],
         app_password=passwords["app"],

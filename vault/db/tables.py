@@ -7,6 +7,9 @@
     sealed     envelope, wrapped record key, facets and blind indexes: what disposal deletes
     key_group  provider key and wrapped index key of each group
     epoch      epoch keys, wrapped by their group's provider key
+    rulebook   retention rule books that were adopted here, by digest, below the events ledger
+    selection  frozen sets of positions, by digest: of holds, moves and disposals
+    job        runs of the worker's jobs, below the events ledger: who has which, until when; no evidence
 
 There is no foreign key from ``sealed`` to ``entry``: its check costs a look-up a row on the write path and would say
 less than the verifier, which recomputes every leaf. Columns stand widest first, since alignment is paid for in every
@@ -18,6 +21,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Double,
@@ -96,8 +100,10 @@ key_group = Table(
     Column("name", Text, nullable=False),
     Column("key_ref", Text, nullable=False),
     Column("index_key", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False, server_default="live"),
     PrimaryKeyConstraint("ledger_id", "name"),
     ForeignKeyConstraint(["ledger_id"], [ledger.c.ledger_id]),
+    CheckConstraint("state IN ('live', 'closing', 'destroyed')", name="key_group_state_check"),
 )
 
 epoch = Table(
@@ -149,6 +155,40 @@ Index(
     postgresql_where=sealed.c.occurred_at.is_not(None),
 )
 
+Index("sealed_ledger_id_epoch_id_idx", sealed.c.ledger_id, sealed.c.epoch_id)
+
+rulebook = Table(
+    "rulebook",
+    metadata,
+    Column("ledger_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("ledger_id", "digest"),
+)
+
+selection = Table(
+    "selection",
+    metadata,
+    Column("ledger_id", Uuid, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("ledger_id", "digest"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("ledger_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("due", DateTime(timezone=True), nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("finished_at", DateTime(timezone=True), nullable=True),
+    Column("outcome", Text, nullable=True),
+    PrimaryKeyConstraint("ledger_id", "name", "due"),
+)
+
 FACET_COLUMNS = (
     "record_id",
     "occurred_at",
@@ -176,4 +216,4 @@ for _name in TAG_COLUMNS:
 CIPHERTEXT_COLUMNS = (("entry", "leaf"), ("sealed", "salt"), ("sealed", "wrapped_key"), ("sealed", "envelope"))
 """Bytes that do not compress: STORAGE EXTERNAL from the first migration."""
 
-ALL = (ledger, head, entry, node, key_group, epoch, sealed)
+ALL = (ledger, head, entry, node, key_group, epoch, sealed, rulebook, selection, job)
