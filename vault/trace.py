@@ -17,8 +17,8 @@ from vault import events
 from vault.context import Vault
 from vault.core import leaf, packing
 from vault.core.errors import Denied, EvidenceError, KeyGone, UsageError
-from vault.core.leaf import EventLeaf
-from vault.core.standing import Standing, microseconds
+from vault.core.leaf import EventLeaf, microseconds
+from vault.core.standing import Standing
 from vault.db import store
 from vault.db.engine import transact, translated
 from vault.events import Event, Ruling, refuse

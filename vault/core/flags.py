@@ -21,3 +21,5 @@ class Flag(IntFlag):
     OPEN_ENDED = 1 << 10  # a rule's trigger has not happened: keep_until is null
     TRANSACTION_PRESUMED = 1 << 11  # transaction_completed without executed_at: occurred_at presumed
     VALIDATION_FAILED = 1 << 12  # validation.ok is false: the model's answer failed its schema
+    IMPORTED = 1 << 13  # came in with an approved import: its own dates count, not the day of its receipt
+    DATES_ANOTHER = 1 << 14  # reports the event that another record waits for (relates_to of kind dates)

@@ -271,3 +271,8 @@ def instant_ms(microseconds: int) -> str:
     """Return microseconds since the epoch as RFC 3339 UTC with milliseconds."""
     moment = datetime.fromtimestamp(microseconds // 1_000_000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{microseconds // 1000 % 1000:03d}Z"
+
+
+def microseconds(moment: str) -> int:
+    """Return an RFC 3339 instant of a leaf in microseconds since the epoch."""
+    return round(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() * 1000) * 1000

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from vault.core import canonical
 from vault.core.errors import Modified
+from vault.core.governance import Governance
+from vault.core.governance import events as governance_events
 from vault.core.grant import Fields, Grant, Scope
+from vault.core.leaf import microseconds
 
 LOCKED_AFTER: Final = 5
 """Failed logins in a row after which an account is locked."""
@@ -69,6 +71,7 @@ class Standing:
         failures: instants of the last failed logins, of accounts that exist.
         ledgers: leaf hash of each announced ledger's genesis, base64url: which name, kind and terms
             belong to a ledger's uuid.
+        governance: what was decided about keeping and destroying.
     """
 
     size: int = 0
@@ -79,6 +82,7 @@ class Standing:
     failures: dict[str, list[int]] = field(default_factory=dict)
     grants_required: bool = False
     ledgers: dict[str, str] = field(default_factory=dict)
+    governance: Governance = field(default_factory=Governance)
 
     def copy(self) -> Standing:
         """Return an independent one: what a group of decisions is tried on before it is committed."""
@@ -91,6 +95,7 @@ class Standing:
             {person: list(times) for person, times in self.failures.items()},
             self.grants_required,
             dict(self.ledgers),
+            self.governance.copy(),
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
@@ -99,11 +104,11 @@ class Standing:
         Raises:
             Modified: an event of ours without the facts that it is written with.
         """
-        takes = _TAKES.get(event)
-        if takes is None:
-            return
         try:
-            takes(self, actor, facts, seq, microseconds(at))
+            if event in _GOVERNANCE:
+                self.governance.take(event, actor, facts, seq, microseconds(at))
+            elif (takes := _TAKES.get(event)) is not None:
+                takes(self, actor, facts, seq, microseconds(at))
         except (KeyError, TypeError, ValueError):
             raise Modified(f"the event {event} does not have its facts", seq=seq) from None
 
@@ -120,13 +125,7 @@ class Standing:
 
 def interesting(event: str) -> bool:
     """Say whether an event can change the standing."""
-    return event in _TAKES
-
-
-def microseconds(instant: str) -> int:
-    """Return an RFC 3339 instant of a leaf in microseconds since the epoch."""
-    moment = datetime.fromisoformat(instant)
-    return round(moment.replace(tzinfo=UTC).timestamp() * 1000) * 1000
+    return event in _TAKES or event in _GOVERNANCE
 
 
 def _producer_added(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:
@@ -215,3 +214,5 @@ _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int]
     "grants.required": _grants_required,
     "ledger.created": _ledger_created,
 }
+
+_GOVERNANCE: Final = governance_events()

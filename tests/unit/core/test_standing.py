@@ -14,8 +14,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from vault.core import canonical, leaf
 from vault.core.errors import Modified
 from vault.core.grant import Grant, Scope, why_no_approval, why_no_request, why_no_revocation
-from vault.core.leaf import EventLeaf
-from vault.core.standing import LOCKED_AFTER, LOCKED_FOR, Standing, interesting, microseconds
+from vault.core.leaf import EventLeaf, microseconds
+from vault.core.standing import LOCKED_AFTER, LOCKED_FOR, Standing, interesting
 
 EVENTS = "7b0a4f39-0f86-4c1e-9d8a-52f0a3f1c2d4"
 LEDGER = "3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634"
