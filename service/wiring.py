@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from retention.keeping import keeper
 from retention.rules import RuleBook, load_default
@@ -27,7 +27,7 @@ from vault.core.canonical import b64
 from vault.core.errors import Forked, KeyGone, UsageError
 from vault.db import migrate, store
 from vault.db.embedded import EmbeddedServer
-from vault.db.engine import connect, transact, translated
+from vault.db.engine import RETENTION_ROLE, connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
@@ -83,10 +83,36 @@ class Database:
             raise
         return engine
 
+    def retention_engine(self, connections: int = 5) -> Engine:
+        """Return an engine in retention's role, its schema checked; raises like ``engine``.
+
+        The login is DATABASE_RETENTION_URL's where that is set, else the owner's. The owner of an embedded database
+        from before that role may make no roles: there retention has the owner's rights, and the triggers hold it.
+        """
+        dsn = os.environ.get("DATABASE_RETENTION_URL") or self.owner_dsn()
+        engine = connect(dsn, role=_retention_role(dsn), pool_size=connections)
+        try:
+            with translated(), engine.connect() as connection:
+                migrate.require_current(connection)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
     def _running(self) -> EmbeddedServer:
         assert self.server is not None
         self.server.ensure_running()
         return self.server
+
+
+def _retention_role(dsn: str) -> str | None:
+    engine = connect(dsn, role=None, pool_size=1)
+    try:
+        with translated(), engine.connect() as connection:
+            known = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": RETENTION_ROLE})
+            return None if known.scalar() is None else RETENTION_ROLE
+    finally:
+        engine.dispose()
 
 
 def without_password(dsn: str) -> str:
@@ -190,6 +216,23 @@ def open_vault(home: Path, passphrase: bytes, actor: Actor | None = None) -> Ite
     forbid_core_dumps()
     with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
         engine = Database(home).engine()
+        try:
+            with _assembled(home, found, keys, engine, actor or homes.local_actor()) as vault:
+                yield vault
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def open_for_retention(home: Path, passphrase: bytes, actor: Actor | None = None) -> Iterator[Vault]:
+    """Open a vault that may also move records between groups and delete what a destroyed key leaves behind.
+
+    For the worker and the commands of holds, disposals and keys, never for the service. Raises like ``open_vault``.
+    """
+    found = identity(home)
+    forbid_core_dumps()
+    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
+        engine = Database(home).retention_engine()
         try:
             with _assembled(home, found, keys, engine, actor or homes.local_actor()) as vault:
                 yield vault
