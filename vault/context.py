@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from vault.checkpoints import Checkpoints
 from vault.core.keeping import Facts, Keeping
 from vault.core.standing import Standing
+from vault.keys.provider import KeyProvider
 from vault.keys.ring import Ring
 from vault.register import Register
 
@@ -52,6 +53,7 @@ class Vault:
         engine: database, in the application's role.
         checkpoints: the memory outside the database.
         ring: keys.
+        provider: keeps the keys of groups and of the tenant: for their state and their destruction.
         tenant: id of the tenant, a word; its provider key is ``tenant.<tenant>``.
         region: where it runs, a word, as genesis leaves say.
         events: the tenant's events ledger.
@@ -66,6 +68,7 @@ class Vault:
     engine: Engine
     checkpoints: Checkpoints
     ring: Ring
+    provider: KeyProvider
     tenant: str
     region: str
     events: UUID
