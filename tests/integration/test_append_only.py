@@ -10,10 +10,12 @@ from psycopg import errors
 
 from tests.support.vault import Installation
 from vault.db import tables
-from vault.db.engine import APP_ROLE, connect
+from vault.db.engine import APP_ROLE, RETENTION_ROLE, connect
 
 NAMES = [table.name for table in tables.ALL]
 KEPT = [table.name for table in tables.ALL if table is not tables.head]
+FIXED = ["ledger", "entry", "node", "rulebook", "selection"]
+"""Tables whose rows nobody changes or deletes, whatever happens to a record's key."""
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,8 @@ def app(site: Installation) -> Iterator[psycopg.Connection]:
     """The application's login. Its ledgers are too short for a node; it may store one all the same."""
     with psycopg.connect(site.database.app_dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO vault.node SELECT ledger_id, 1, 0, '' FROM vault.ledger")
+        for name in ("rulebook", "selection"):
+            connection.execute(f"INSERT INTO vault.{name} SELECT ledger_id, 'digest', 'content' FROM vault.ledger")
         yield connection
 
 
@@ -28,6 +32,14 @@ def app(site: Installation) -> Iterator[psycopg.Connection]:
 def owner(site: Installation, app: psycopg.Connection) -> Iterator[psycopg.Connection]:
     """The owner of the tables, as migrations run."""
     with psycopg.connect(site.database.owner_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def retention(site: Installation, owner: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """The role that moves records between keys and deletes what dead keys leave behind; only the owner takes it on."""
+    with psycopg.connect(site.database.owner_dsn, autocommit=True) as connection:
+        connection.execute(f"SET ROLE {RETENTION_ROLE}")
         yield connection
 
 
@@ -78,6 +90,10 @@ def test_the_application_owns_nothing(app: psycopg.Connection, name: str, statem
         "UPDATE vault.alembic_version SET version_num = '0000'",
         "SET session_replication_role = replica",
         "SET ROLE reasonvault_owner",
+        "SET ROLE reasonvault_retention",
+        "INSERT INTO vault.job SELECT ledger_id, 'plan', now(), 'me', now(), 1 FROM vault.ledger",
+        "UPDATE vault.key_group SET state = 'closing'",
+        "CREATE OR REPLACE FUNCTION vault.record_outlives_no_key() RETURNS trigger LANGUAGE sql AS 'SELECT 1'",
         "ALTER ROLE reasonvault_app SUPERUSER",
         "COPY vault.entry TO PROGRAM 'cat'",
         "COPY vault.entry TO '/tmp/entries'",
@@ -109,18 +125,129 @@ def test_the_rest_of_the_world_sees_nothing(site: Installation) -> None:
             connection.execute("DROP ROLE passer_by")
 
 
-@pytest.mark.parametrize("name", KEPT)
 @pytest.mark.parametrize(
-    ("statement", "prevented"),
+    ("name", "statement", "prevented"),
     [
-        ("UPDATE vault.{0} SET ledger_id = ledger_id", "UPDATE"),
-        ("DELETE FROM vault.{0}", "DELETE"),
-        ("TRUNCATE vault.{0} CASCADE", "TRUNCATE"),
+        *((name, "UPDATE vault.{0} SET ledger_id = ledger_id", "UPDATE") for name in [*FIXED, "sealed"]),
+        *((name, "DELETE FROM vault.{0}", "DELETE") for name in [*FIXED, "key_group", "epoch"]),
+        *((name, "TRUNCATE vault.{0} CASCADE", "TRUNCATE") for name in KEPT),
     ],
 )
 def test_triggers_refuse_the_owner(owner: psycopg.Connection, name: str, statement: str, prevented: str) -> None:
     with pytest.raises(errors.RestrictViolation, match=f"append-only: this prevents {prevented}"):
         owner.execute(statement.format(name))
+
+
+MOVING = {"epoch_id", "wrapped_key", *tables.TAG_COLUMNS}
+
+
+@pytest.mark.parametrize("column", [column.name for column in tables.sealed.c if column.name not in MOVING])
+def test_a_record_that_moves_changes_its_key_and_nothing_else(
+    owner: psycopg.Connection, retention: psycopg.Connection, column: str
+) -> None:
+    with pytest.raises(errors.RestrictViolation):
+        owner.execute(f"UPDATE vault.sealed SET {column} = {column}")
+    with pytest.raises(errors.InsufficientPrivilege):
+        retention.execute(f"UPDATE vault.sealed SET {column} = {column}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE vault.{0} SET ledger_id = ledger_id",
+        "TRUNCATE vault.{0} CASCADE",
+        "DROP TABLE vault.{0}",
+        "ALTER TABLE vault.{0} DISABLE TRIGGER ALL",
+    ],
+)
+def test_retention_owns_nothing_and_cuts_nothing_short(
+    retention: psycopg.Connection, name: str, statement: str
+) -> None:
+    if (name, statement[:6]) == ("job", "UPDATE"):
+        retention.execute(statement.format(name))  # what runs when is no evidence: the events say what ran
+        return
+    with pytest.raises(errors.InsufficientPrivilege):
+        retention.execute(statement.format(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "sealed"])
+def test_retention_deletes_nothing_but_sealed_records(retention: psycopg.Connection, name: str) -> None:
+    with pytest.raises(errors.InsufficientPrivilege):
+        retention.execute(f"DELETE FROM vault.{name}")
+
+
+@pytest.mark.parametrize("who", ["owner", "retention"])
+@pytest.mark.parametrize(
+    ("statement", "prevented"),
+    [
+        ("DELETE FROM vault.sealed", "deleting a record whose key lives"),
+        ("UPDATE vault.epoch SET wrapped = ''", "losing the key of a living group"),
+        ("UPDATE vault.key_group SET index_key = ''", "losing the key of a living group"),
+        ("UPDATE vault.key_group SET index_key = 'other', state = 'destroyed'", "losing the key of a living group"),
+        ("UPDATE vault.key_group SET index_key = '', state = 'closing'", "losing the key of a living group"),
+    ],
+)
+@pytest.mark.parametrize("state", ["live", "closing"])
+def test_nobody_takes_a_living_key_away(
+    request: pytest.FixtureRequest, who: str, state: str, statement: str, prevented: str
+) -> None:
+    connection: psycopg.Connection = request.getfixturevalue(who)
+    with connection.transaction(force_rollback=True):
+        connection.execute("UPDATE vault.key_group SET state = %s", [state])
+        with pytest.raises(errors.RestrictViolation, match=f"this prevents {prevented}"):
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "prevented"),
+    [
+        ("UPDATE vault.key_group SET key_ref = 'group.other'", "a key under another name"),
+        ("UPDATE vault.key_group SET name = 'held.7'", "a key under another name"),
+        ("UPDATE vault.epoch SET key_ref = 'group.other', wrapped = ''", "losing the key of a living group"),
+        ("UPDATE vault.epoch SET wrapped = 'other'", "losing the key of a living group"),
+    ],
+)
+def test_keys_keep_their_names_even_when_they_die(owner: psycopg.Connection, statement: str, prevented: str) -> None:
+    with owner.transaction(force_rollback=True):
+        owner.execute("UPDATE vault.key_group SET state = 'destroyed'")
+        with pytest.raises(errors.RestrictViolation, match=f"this prevents {prevented}"):
+            owner.execute(statement)
+
+
+@pytest.mark.parametrize("who", ["owner", "retention"])
+@pytest.mark.parametrize(("before", "after"), [("closing", "live"), ("destroyed", "closing"), ("destroyed", "live")])
+def test_a_group_only_dies(request: pytest.FixtureRequest, who: str, before: str, after: str) -> None:
+    connection: psycopg.Connection = request.getfixturevalue(who)
+    with connection.transaction(force_rollback=True):
+        connection.execute("UPDATE vault.key_group SET state = %s", [before])
+        with pytest.raises(errors.RestrictViolation, match="this prevents writing under a key that is to die"):
+            connection.execute("UPDATE vault.key_group SET state = %s", [after])
+
+
+def test_a_group_has_no_state_but_the_three(owner: psycopg.Connection) -> None:
+    with pytest.raises(errors.CheckViolation):
+        owner.execute("UPDATE vault.key_group SET state = 'dead'")
+
+
+def test_retention_moves_records_and_empties_what_is_dead(retention: psycopg.Connection) -> None:
+    with retention.transaction(force_rollback=True):
+        retention.execute("UPDATE vault.sealed SET wrapped_key = 'other', customer_tag = 7 WHERE api IS NOT NULL")
+        retention.execute("UPDATE vault.key_group SET state = 'closing'")
+        retention.execute("UPDATE vault.key_group SET state = 'destroyed', index_key = ''")
+        retention.execute("UPDATE vault.epoch SET wrapped = ''")
+        retention.execute("DELETE FROM vault.sealed")
+        assert retention.execute("SELECT count(*) FROM vault.sealed").fetchone() == (0,)
+
+
+def test_a_record_outlives_the_group_that_died_beside_its_own(retention: psycopg.Connection) -> None:
+    with retention.transaction(force_rollback=True):
+        retention.execute(
+            "UPDATE vault.key_group SET state = 'destroyed'"
+            " WHERE ledger_id = (SELECT ledger_id FROM vault.ledger WHERE name = 'cn')"
+        )
+        with pytest.raises(errors.RestrictViolation, match="this prevents deleting a record whose key lives"):
+            retention.execute("DELETE FROM vault.sealed")
 
 
 @pytest.mark.parametrize("change", ["size = size - 1", "size = size", "ledger_id = gen_random_uuid(), size = size + 1"])
@@ -149,6 +276,8 @@ def test_the_owner_removes_no_head(owner: psycopg.Connection, statement: str) ->
         ("INSERT INTO vault.sealed TABLE vault.sealed", "sealed_pk"),
         ("INSERT INTO vault.epoch TABLE vault.epoch", "epoch_pk"),
         ("INSERT INTO vault.key_group TABLE vault.key_group", "key_group_pk"),
+        ("INSERT INTO vault.rulebook TABLE vault.rulebook", "rulebook_pk"),
+        ("INSERT INTO vault.selection TABLE vault.selection", "selection_pk"),
     ],
 )
 def test_no_place_and_no_id_is_taken_twice(app: psycopg.Connection, statement: str, constraint: str) -> None:

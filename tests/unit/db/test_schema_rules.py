@@ -35,7 +35,8 @@ def test_no_number_is_drawn_globally(table: Table) -> None:
     """Rule 2: no sequences, no defaults that count."""
     for column in table.columns:
         assert column.default is None
-        assert column.server_default is None
+        # A group begins to live in every row alike; that word counts nothing.
+        assert column.server_default is None or (table.name, column.name) == ("key_group", "state")
         assert column.identity is None
         assert column.autoincrement in (False, "auto")
     assert "seq" not in table.c or list(table.primary_key.columns.keys()) == ["ledger_id", "seq"]
