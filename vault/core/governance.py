@@ -85,6 +85,8 @@ class Hold:
     Attributes:
         case: pseudonym of the case.
         sets: (ledger, selection) of the records found when it was placed, and of those inherited since.
+        looked: (ledger, size): entries of a ledger that were looked at for it.
+        release_by: who asked for its release; a review takes that back.
     """
 
     id: str
@@ -98,6 +100,7 @@ class Hold:
     release_by: str | None = None
     release_seq: int | None = None
     released_by: str | None = None
+    looked: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -164,6 +167,8 @@ class Governance:
     Attributes:
         rulebooks: digests in the order in which they came into force; the first is the one the vault began with.
         restrictions: in the order they were asked for.
+        kept_at: position of the last event that may have something kept longer: a hold, a rule book, a date; -1 before
+            there was one.
     """
 
     rulebooks: tuple[str, ...] = ()
@@ -173,6 +178,7 @@ class Governance:
     holds: dict[str, Hold] = field(default_factory=dict)
     disposals: dict[str, Disposal] = field(default_factory=dict)
     restrictions: tuple[Restriction, ...] = ()
+    kept_at: int = -1
 
     def copy(self) -> Governance:
         return Governance(
@@ -183,11 +189,14 @@ class Governance:
             dict(self.holds),
             dict(self.disposals),
             self.restrictions,
+            self.kept_at,
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
         """Take one event. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where its facts are not its own."""
         _TAKES[event](self, actor, facts, seq, at)
+        if event in _KEEPS:
+            self.kept_at = seq
 
 
 def events() -> frozenset[str]:
@@ -264,17 +273,20 @@ def _hold_placed(all_: Governance, actor: str, facts: Mapping[str, Any], seq: in
         at,
         seq,
         None if review is None else microseconds(review),
+        looked=tuple(zip(facts["ledgers"], facts.get("sizes", [0] * len(facts["ledgers"])), strict=True)),
     )
 
 
 def _hold_inherited(all_: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
     hold = all_.holds[facts["hold"]]
-    all_.holds[hold.id] = replace(hold, sets=(*hold.sets, (facts["ledger"], facts["selection"])))
+    looked = tuple(sorted({**dict(hold.looked), facts["ledger"]: facts.get("upto", 0)}.items()))
+    all_.holds[hold.id] = replace(hold, sets=(*hold.sets, (facts["ledger"], facts["selection"])), looked=looked)
 
 
 def _hold_reviewed(all_: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
     hold = all_.holds[facts["hold"]]
-    all_.holds[hold.id] = replace(hold, review_at=microseconds(facts["review_at"]))
+    review_at = microseconds(facts["review_at"])
+    all_.holds[hold.id] = replace(hold, review_at=review_at, release_by=None, release_seq=None)
 
 
 def _hold_release_requested(all_: Governance, actor: str, facts: Mapping[str, Any], seq: int, _at: int) -> None:
@@ -347,6 +359,12 @@ def _erasure_requested(all_: Governance, _actor: str, facts: Mapping[str, Any], 
     all_.restrictions = (*all_.restrictions, made)
 
 
+def _dated(_all: Governance, _actor: str, _facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    """What a date changes stands in the record's own ledger: only that there is one counts here."""
+
+
+_KEEPS: Final = frozenset({"rules.adopted", "hold.placed", "hold.inherited", "record.dated"})
+
 _TAKES: Final[Mapping[str, Callable[[Governance, str, Mapping[str, Any], int, int], None]]] = {
     "vault.initialised": _initialised,
     "rules.proposed": _rules_proposed,
@@ -369,4 +387,5 @@ _TAKES: Final[Mapping[str, Callable[[Governance, str, Mapping[str, Any], int, in
     "disposal.done": _disposal_done,
     "certificate.issued": _certificate_issued,
     "erasure.requested": _erasure_requested,
+    "record.dated": _dated,
 }
