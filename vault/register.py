@@ -35,8 +35,8 @@ from vault.groupcommit import GroupCommit
 from vault.keys.ring import GroupKeys
 
 _NAME_OUTSIDE = "standing"
-# Of what is remembered; an older one lacks what the standing has come to know since: 3 knows governance.
-_VERSION_OUTSIDE = "3"
+# Of what is remembered; an older one lacks what the standing has come to know since: 4 knows governance.
+_VERSION_OUTSIDE = "4"
 _WORTH = 5000  # events whose reading takes longer than remembering what they said
 _MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered
 _MOST = 256  # events of a group: some hundred kilobytes under the lock

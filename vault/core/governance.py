@@ -359,8 +359,10 @@ def _erasure_requested(all_: Governance, _actor: str, facts: Mapping[str, Any], 
     all_.restrictions = (*all_.restrictions, made)
 
 
-def _dated(_all: Governance, _actor: str, _facts: Mapping[str, Any], _seq: int, _at: int) -> None:
-    """What a date changes stands in the record's own ledger: only that there is one counts here."""
+def _dated(_all: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    """Whose date it is stands in its facts, for those who read them all: here counts only that there is one."""
+    if not (isinstance(facts["ledger"], str) and isinstance(facts["seq"], int)):
+        raise TypeError("no record is dated")
 
 
 _KEEPS: Final = frozenset({"rules.adopted", "hold.placed", "hold.inherited", "record.dated"})
