@@ -17,7 +17,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.commands import access, running, trace
+from service.commands import access, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -373,7 +373,16 @@ def _input(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
-for command in (access.producer, access.user, access.grant, trace.events, running.serve, running.up):
+for command in (
+    access.producer,
+    access.user,
+    access.grant,
+    trace.events,
+    running.serve,
+    running.up,
+    work.worker,
+    work.jobs,
+):
     main.add_command(command)
 
 

@@ -59,18 +59,22 @@ def test_the_reference_lists_every_metric(names: set[str]) -> None:
     assert listed == {name for name in names if not name.endswith(("_bucket", "_count", "_created"))}
 
 
-def unit() -> dict[str, list[str]]:
-    """Return the unit's settings; one may stand there several times."""
+UNITS = ("reasonvault.service", "reasonvault-worker.service")
+
+
+def unit(name: str = "reasonvault.service") -> dict[str, list[str]]:
+    """Return a unit's settings; one may stand there several times."""
     found: dict[str, list[str]] = {}
-    for line in (DEPLOY / "reasonvault.service").read_text("utf-8").splitlines():
+    for line in (DEPLOY / name).read_text("utf-8").splitlines():
         key, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             found.setdefault(key, []).append(value)
     return found
 
 
-def test_the_unit_starts_again_only_where_that_may_help() -> None:
-    never = {int(code) for code in unit()["RestartPreventExitStatus"][0].split()}
+@pytest.mark.parametrize("name", UNITS)
+def test_the_unit_starts_again_only_where_that_may_help(name: str) -> None:
+    never = {int(code) for code in unit(name)["RestartPreventExitStatus"][0].split()}
     assert never == {error.exit_code for error in (UsageError, Denied, Modified, Missing, Forked)}
     assert Unavailable.exit_code not in never
     assert 1 not in never
@@ -81,8 +85,9 @@ def test_the_unit_waits_longer_than_the_service_takes_to_stop() -> None:
     assert unit()["KillMode"] == ["mixed"]
 
 
-def test_no_secret_is_in_the_unit_or_in_the_image() -> None:
-    environment = [value.partition("=")[0] for value in unit()["Environment"]]
+@pytest.mark.parametrize("name", UNITS)
+def test_no_secret_is_in_the_unit_or_in_the_image(name: str) -> None:
+    environment = [value.partition("=")[0] for value in unit(name)["Environment"]]
     assert "REASONVAULT_PASSPHRASE" not in environment
     assert "REASONVAULT_PASSPHRASE_FILE" in environment
     image = (DEPLOY / "Containerfile").read_text("utf-8")
@@ -91,18 +96,27 @@ def test_no_secret_is_in_the_unit_or_in_the_image() -> None:
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd is not here")
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_understands_the_unit(tmp_path: Path, name: str) -> None:
     # The program is not installed here, so the unit is checked with one that is.
-    text = (DEPLOY / "reasonvault.service").read_text("utf-8")
-    file = tmp_path / "reasonvault.service"
+    text = (DEPLOY / name).read_text("utf-8")
+    file = tmp_path / name
     file.write_text(text.replace("ExecStart=/opt/reasonvault/bin/reasonvault", "ExecStart=/bin/true"))
     assert ANALYZE is not None
     checked = subprocess.run([ANALYZE, "verify", str(file)], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_unit_is_a_unit() -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_the_unit_is_a_unit(name: str) -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(DEPLOY / "reasonvault.service")
+    parser.read(DEPLOY / name)
     assert parser.sections() == ["Unit", "Service", "Install"]
+
+
+def test_the_worker_is_shut_in_like_the_service() -> None:
+    """What the two units differ in is what they run, with which login, and how they end."""
+    own = {"Description", "ExecStart", "KillMode", "TimeoutStopSec"}
+    service, worker = ({key: values for key, values in unit(name).items() if key not in own} for name in UNITS)
+    assert service == worker

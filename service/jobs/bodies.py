@@ -1,0 +1,99 @@
+"""Bodies: what each job does, as one call of a verb, and what it counts.
+
+Verbs are imported when their job runs: a worker that only signs checkpoints loads no law.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from service import home as homes
+from vault.context import Vault
+from vault.core.errors import EvidenceError, Forked, Missing, Modified, UsageError
+from vault.jobs import Counts, Steps
+from vault.verdict import Verdict
+
+_RAISED: dict[Verdict, type[EvidenceError]] = {
+    Verdict.FORKED: Forked,
+    Verdict.MODIFIED: Modified,
+    Verdict.MISSING: Missing,
+}
+
+
+def checkpoints(vault: Vault, steps: Steps) -> Counts:
+    """Sign what was committed and not signed: a crash between the two leaves it to the next append otherwise."""
+    from vault import signing
+
+    return {"signed": signing.sign_all(vault, steps)}
+
+
+def plan_disposals(vault: Vault, steps: Steps) -> Counts:
+    """Plan the disposal of every group that is due. Nothing is approved here, and nothing dies."""
+    return _counts(_verb("retention.disposal", "plan_due")(vault), "planned", steps)
+
+
+def run_disposals(vault: Vault, steps: Steps) -> Counts:
+    """Execute every disposal whose approvals and cooling-off are complete, and what an interrupted one left."""
+    return _counts(_verb("retention.disposal", "run_ready")(vault), "disposed", steps)
+
+
+def inherit_holds(vault: Vault, steps: Steps) -> Counts:
+    """Put what came in since under the open holds whose terms it meets."""
+    return _counts(_verb("retention.holding", "inherit_all")(vault), "inherited", steps)
+
+
+def date_records(vault: Vault, steps: Steps) -> Counts:
+    """Date records by the follow-ups that reported their triggers."""
+    return _counts(_verb("retention.dating", "date_all")(vault), "dated", steps)
+
+
+def provision_keys(vault: Vault, steps: Steps) -> Counts:
+    """Make the provider keys of the groups that are soon written to."""
+    return _counts(_verb("vault.provision", "provision_ahead")(vault), "made", steps)
+
+
+def verify_new(home: Path, vault: Vault, steps: Steps) -> Counts:
+    """Verify what came in since the last run.
+
+    A fault is left where the service's figures find it; a run without one is not, since what it did not look at may
+    have one.
+    """
+    from vault import incremental
+
+    found = incremental.verify(vault, steps)
+    if found.worst is not None:
+        homes.note_verification(home, found.worst.name, "incremental")
+        raise _RAISED[found.worst](f"{found.faults} faults, the first: {found.first}; run 'reasonvault verify'")
+    return {"ledgers": found.ledgers, "entries": found.entries, "envelopes": found.envelopes}
+
+
+def prove_erasure(vault: Vault, steps: Steps) -> Counts:
+    """Prove that what was destroyed does not open, and list what is due and still there."""
+    from vault import erased
+
+    found = erased.prove(vault, steps)
+    if found.alive:
+        raise Modified(f"{len(found.alive)} groups are not as destroyed as was told, the first: {found.alive[0]}")
+    return {
+        "destroyed_groups": found.groups,
+        "epochs_tried": found.epochs,
+        "due_groups": len(found.due),
+        "due": found.due[:40],
+    }
+
+
+def _verb(module: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise UsageError(f"this version has no {module}.{name}") from None
+
+
+def _counts(result: Any, word: str, steps: Steps) -> Counts:
+    steps()
+    if isinstance(result, Mapping):
+        return result
+    return {word: result if isinstance(result, int) else len(result)}
