@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, FromClause, select, tuple_
+from sqlalchemy import ColumnElement, Connection, FromClause, func, literal, or_, select, tuple_
 
 from vault.core.errors import Missing
-from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, sealed
+from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, key_group, sealed
 
 # What Python can hold. Nothing else was ever sealed: a row beyond was edited, is not found, and fails verification.
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,6 +93,80 @@ def find(connection: Connection, ledger_id: UUID, wanted: Wanted, after: Cursor 
         if row.seq not in leaves:
             raise Missing("the leaf of a sealed row is not there", str(ledger_id), row.seq)
     return [FoundRow(row.seq, leaves[row.seq], bytes(row.salt or b""), tuple(row[2:])) for row in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What to scan for: as ``Wanted``, but a row need answer to only one of the blind indexes, if there are any.
+
+    Attributes:
+        first_seq, end_seq: entries from the one, below the other.
+        jurisdictions: codes, one of which the row must name; empty means any.
+    """
+
+    first_seq: int
+    end_seq: int
+    start: datetime | None = None
+    end: datetime | None = None
+    conversation_tags: Collection[int] = ()
+    transaction_tags: Collection[int] = ()
+    customer_tags: Collection[int] = ()
+    by_tags: bool = False
+    classes: Collection[str] = ()
+    jurisdictions: Collection[str] = ()
+
+
+class ScannedRow(NamedTuple):
+    """One record; ``leaf`` is None where it has none, and facets are as they stand."""
+
+    seq: int
+    leaf: bytes | None
+    salt: bytes
+    facets: tuple[Any, ...]
+
+
+def scan(connection: Connection, ledger_id: UUID, wanted: Matching, limit: int) -> list[ScannedRow]:
+    """Return at most ``limit`` records that match, by position. The next page begins after the last of them."""
+    rows: FromClause = sealed
+    if wanted.by_tags:
+        asked = (wanted.conversation_tags, wanted.transaction_tags, wanted.customer_tags)
+        answers = [sealed.c[name].in_(tags) for name, tags in zip(TAG_COLUMNS, asked, strict=True) if tags]
+        if not answers:
+            return []
+        columns = [sealed.c[name] for name in ("ledger_id", "seq", "salt", *FACET_COLUMNS)]
+        narrowed = select(*columns).where(sealed.c.ledger_id == ledger_id, or_(*answers))
+        rows = narrowed.cte("narrowed").prefix_with("MATERIALIZED")
+    conditions = [
+        rows.c.ledger_id == ledger_id,
+        rows.c.seq >= wanted.first_seq,
+        rows.c.seq < wanted.end_seq,
+        rows.c.occurred_at >= max(wanted.start or _FIRST, _FIRST),
+        rows.c.occurred_at < min(wanted.end or _LAST, _LAST),
+    ]
+    if wanted.classes:
+        conditions.append(rows.c.record_class.in_(wanted.classes))
+    if wanted.jurisdictions:
+        named = literal(",").concat(rows.c.jurisdictions).concat(",")
+        conditions.append(or_(*[func.strpos(named, f",{code},") > 0 for code in sorted(wanted.jurisdictions)]))
+    statement = select(rows.c.seq, rows.c.salt, *[rows.c[name] for name in FACET_COLUMNS]).where(*conditions)
+    found = connection.execute(statement.order_by(rows.c.seq).limit(limit)).all()
+    leaves = _leaves(connection, ledger_id, [row.seq for row in found])
+    return [ScannedRow(row.seq, leaves.get(row.seq), bytes(row.salt or b""), tuple(row[2:])) for row in found]
+
+
+def present(connection: Connection, ledger_id: UUID, seqs: Collection[int]) -> set[int]:
+    """Return which of these positions still have what is sealed beside their leaf."""
+    statement = select(sealed.c.seq).where(sealed.c.ledger_id == ledger_id, sealed.c.seq.in_(seqs))
+    return set(connection.execute(statement).scalars())
+
+
+def living_groups(connection: Connection, ledger_id: UUID) -> list[tuple[str, str, bytes]]:
+    """Return (group, key reference, wrapped index key) of a ledger's groups whose keys were not destroyed."""
+    columns = (key_group.c.name, key_group.c.key_ref, key_group.c.index_key)
+    found = connection.execute(
+        select(*columns).where(key_group.c.ledger_id == ledger_id, key_group.c.state != "destroyed")
+    )
+    return [(row[0], row[1], bytes(row[2])) for row in found]
 
 
 def _by_key(connection: Connection, ledger_id: UUID, wanted: Wanted) -> list[ColumnElement[bool]] | None:
