@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.openbao import Bao
 from tests.support.postgres import Database, Run
 from vault.db.embedded import EmbeddedServer
 
@@ -41,6 +42,29 @@ def own_server(request: pytest.FixtureRequest, postgres_run: Run, tmp_path: Path
     server = EmbeddedServer(home, durable=_needs_durability(request))
     yield server
     server.discard()
+
+
+@pytest.fixture(scope="session")
+def shared_bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
+    server = Bao(tmp_path_factory.mktemp("bao")).made()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bao(shared_bao: Bao) -> Iterator[Bao]:
+    """An OpenBao server that every test of this process shares; who breaks one takes ``own_bao``."""
+    yield shared_bao
+    shared_bao.let_go()
+
+
+@pytest.fixture
+def own_bao(tmp_path: Path) -> Iterator[Bao]:
+    """An OpenBao server of the test's own, whose data outlives a restart."""
+    server = Bao(tmp_path / "bao", "file").made()
+    yield server
+    server.let_go()
+    server.stop()
 
 
 def _needs_durability(request: pytest.FixtureRequest) -> bool:

@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vault.core.errors import UsageError
 
@@ -121,6 +121,7 @@ class KeyProvider(Protocol):
         ...
 
 
+@runtime_checkable
 class Signer(Protocol):
     """Ed25519 keys (RFC 8032) in the same store, under the same references, states and errors."""
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tests.support.keydirectory import CHEAP, NOW, PASSPHRASE, SECRET, Clock, destroy, generation, reopen
-from tests.unit.keys.provider_contract import ProviderContract, Subject
+from tests.unit.keys.provider_contract import ProviderContract, SignerContract, Subject
 from vault.core.errors import KeyGone, KeyUnavailable, Modified, UsageError
 from vault.keys import disk
 from vault.keys.keyfile import KeyDirectory
@@ -26,7 +26,7 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(raw)
 
 
-class TestKeyDirectory(ProviderContract):
+class TestKeyDirectory(ProviderContract, SignerContract):
     @pytest.fixture
     def subject(self, keys: KeyDirectory, path: Path) -> Subject:
         return Subject(keys, lambda: reopen(path), keys.disable, keys.enable)
