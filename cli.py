@@ -17,7 +17,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.commands import access, running, trace, work
+from service.commands import access, approver, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -377,6 +377,7 @@ for command in (
     access.producer,
     access.user,
     access.grant,
+    approver.approver,
     trace.events,
     running.serve,
     running.up,

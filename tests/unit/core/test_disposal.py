@@ -175,7 +175,7 @@ def test_what_came_since_the_look_makes_it_stale() -> None:
 
 def test_what_is_planned_and_not_ended_is_unfinished() -> None:
     states: tuple[DisposalState, ...] = ("planned", "intended", "destroying", "done", "cancelled")
-    every = {state: replace(PLANNED, id=state, state=state) for state in states}
+    every: dict[str, Disposal] = {state: replace(PLANNED, id=state, state=state) for state in states}
     told = Governance(disposals=every)
     assert [one.id for one in rules.unfinished(told, LEDGER)] == ["planned", "intended", "destroying"]
     assert rules.unfinished(told, UUID(int=3)) == []
