@@ -64,7 +64,7 @@ def audit(
     """
     # First the checkpoints, then one snapshot for heads and entries: appends that go on beside us look neither
     # missing nor forged, since whatever was signed before the snapshot is in it.
-    signed = {ledger: _signed(checkpoints, ledger) for ledger in checkpoints.ledgers()} | dict(at or {})
+    signed = signed_now(checkpoints) | dict(at or {})
     with translated(), engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
@@ -83,6 +83,31 @@ def audit(
                 continue
             reports.append(first.ledger(ledger, row, told))
     return reports
+
+
+def against_checkpoint(
+    checkpoints: Checkpoints, report: LedgerReport, head: HeadRow | None, signed: Checkpoint | None
+) -> None:
+    """Compare a ledger's head with its checkpoint, and note in the report which one that was.
+
+    Args:
+        signed: the checkpoint as it was read before the snapshot; None reads it now, and tells why there is none.
+    """
+    try:
+        checkpoint = signed or checkpoints.read(report.ledger)
+        if checkpoint is None:
+            report.add(Verdict.FORKED, None, "the checkpoint outside the database is missing")
+            return
+        report.size, report.root = checkpoint.size, checkpoint.root
+        if head is not None:
+            checkpoints.require_consistent(report.ledger, head, checkpoint)
+    except EvidenceError as error:
+        report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
+
+
+def signed_now(checkpoints: Checkpoints) -> dict[UUID, Checkpoint | None]:
+    """Return the last checkpoint of every ledger that ever had one; None where what lies there is none of ours."""
+    return {ledger: _signed(checkpoints, ledger) for ledger in checkpoints.ledgers()}
 
 
 def _signed(checkpoints: Checkpoints, ledger: UUID) -> Checkpoint | None:
@@ -137,7 +162,7 @@ class _Audit:
                 None,
                 "the ledger is gone from the database" if row is None else "no head row",
             )
-        self._against_checkpoint(report, head)
+        against_checkpoint(self._checkpoints, report, head, self._signed.get(ledger))
         checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger))
         total = max(head.size if head else 0, report.size)
         for entry in self._entries(ledger):
@@ -150,18 +175,6 @@ class _Audit:
         self._progress(report.name, report.entries, total)
         self.announced |= checker.announced
         return report
-
-    def _against_checkpoint(self, report: LedgerReport, head: HeadRow | None) -> None:
-        try:
-            checkpoint = self._signed.get(report.ledger) or self._checkpoints.read(report.ledger)
-            if checkpoint is None:
-                report.add(Verdict.FORKED, None, "the checkpoint outside the database is missing")
-                return
-            report.size, report.root = checkpoint.size, checkpoint.root
-            if head is not None:
-                self._checkpoints.require_consistent(report.ledger, head, checkpoint)
-        except EvidenceError as error:
-            report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
 
     def _check_ledger_key(self, report: LedgerReport, row: LedgerRow) -> None:
         """At depth OPEN: without the key of its id tags a ledger finds no record, and takes a retry for a new one."""

@@ -41,10 +41,15 @@ class Announced:
 
 
 class Checker:
-    """Takes one ledger's entries in order; ``finish`` draws the conclusions that need the whole."""
+    """Takes one ledger's entries in order; ``finish`` draws the conclusions that need the whole.
+
+    Attributes:
+        reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
+    """
 
     def __init__(self, report: LedgerReport, verifier: VerifierKey, opener: Opener | None) -> None:
         self.announced: dict[UUID, Announced] = {}
+        self.reached: tuple[Frontier, bytes] | None = None
         self._report = report
         self._verifier = verifier
         self._opener = opener
@@ -56,6 +61,11 @@ class Checker:
         self._last_hash = b""
         self._root_matches = report.size == 0
         self._genesis: tuple[GenesisLeaf, bytes] | None = None
+
+    def resume(self, frontier: Frontier, last_hash: bytes) -> None:
+        """Go on behind entries that were checked before. To be called before the first ``take``."""
+        self._frontier, self._next, self._last_hash = frontier.copy(), frontier.size, last_hash
+        self._look_at_root()
 
     def take(self, row: AuditRow) -> Leaf | None:
         """Check the next row of the stream. Returns its leaf, None where that cannot be read."""
@@ -113,8 +123,12 @@ class Checker:
         self._last_hash = hashed
         if self._whole:
             self._frontier.append(hashed)
-            if self._frontier.size == self._report.size:
-                self._root_matches = hmac.compare_digest(self._frontier.root(), self._report.root)
+            self._look_at_root()
+
+    def _look_at_root(self) -> None:
+        if self._frontier.size == self._report.size:
+            self._root_matches = hmac.compare_digest(self._frontier.root(), self._report.root)
+            self.reached = self._frontier.copy(), self._last_hash
 
     def _remember(self, parsed: Leaf, seq: int, hashed: bytes) -> None:
         if isinstance(parsed, RecordLeaf):

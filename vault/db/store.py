@@ -207,15 +207,18 @@ def stream_bare(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
         yield AuditRow(row[0], row[1], row[2], None, False)
 
 
-def stream_entries(connection: Connection, ledger_id: UUID) -> Iterator[AuditRow]:
-    """Stream whole entries in order. A full join without bounds, so that no row can hide from the verifier."""
+_LOWEST = -(2**63)
+
+
+def stream_entries(connection: Connection, ledger_id: UUID, first: int = _LOWEST) -> Iterator[AuditRow]:
+    """Stream whole entries in order: all of them, so that no row can hide from the verifier, or from a position on."""
     rows = _stream(
         connection,
         f"""SELECT coalesce(e.seq, s.seq), e.id_tag, e.leaf, {_BESIDE}
-            FROM (SELECT * FROM vault.entry WHERE ledger_id = %s) e
-            FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s) s
+            FROM (SELECT * FROM vault.entry WHERE ledger_id = %s AND seq >= %s) e
+            FULL JOIN (SELECT * FROM vault.sealed WHERE ledger_id = %s AND seq >= %s) s
             ON s.seq = e.seq ORDER BY 1""",  # noqa: S608 - column names are constants of this module
-        (ledger_id, ledger_id),
+        (ledger_id, first, ledger_id, first),
     )
     return map(_audit_row, rows)
 
