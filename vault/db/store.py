@@ -17,7 +17,7 @@ from sqlalchemy import Connection, DateTime, bindparam, insert, select, text
 
 from vault.core.errors import Forked, Missing
 from vault.db.copyrows import ENTRY_COLUMNS, SEALED_COLUMNS, entry_stream, sealed_stream
-from vault.db.tables import FACET_COLUMNS, entry, epoch, head, key_group, ledger
+from vault.db.tables import FACET_COLUMNS, entry, head, ledger
 
 
 class LedgerRow(NamedTuple):
@@ -221,55 +221,6 @@ def stream_entries(connection: Connection, ledger_id: UUID, first: int = _LOWEST
         (ledger_id, first, ledger_id, first),
     )
     return map(_audit_row, rows)
-
-
-def groups(connection: Connection, ledger_id: UUID) -> list[tuple[str, str, bytes]]:
-    """Return (group, key reference, wrapped index key) of a ledger's groups."""
-    columns = (key_group.c.name, key_group.c.key_ref, key_group.c.index_key)
-    found = connection.execute(select(*columns).where(key_group.c.ledger_id == ledger_id))
-    return [(row[0], row[1], bytes(row[2])) for row in found]
-
-
-def insert_group(connection: Connection, ledger_id: UUID, name: str, key_ref: str, index_key: bytes) -> None:
-    """Insert a group unless another writer was first; the caller reads back which one stands."""
-    connection.execute(
-        text(
-            "INSERT INTO vault.key_group (ledger_id, name, key_ref, index_key)"
-            " VALUES (:ledger, :name, :key_ref, :index_key) ON CONFLICT (ledger_id, name) DO NOTHING"
-        ),
-        {"ledger": ledger_id, "name": name, "key_ref": key_ref, "index_key": index_key},
-    )
-
-
-def insert_epoch(connection: Connection, row: dict[str, Any]) -> None:
-    """Insert one epoch key, wrapped."""
-    connection.execute(insert(epoch), row)
-
-
-def epoch_row(connection: Connection, ledger_id: UUID, epoch_id: int) -> tuple[int, str, str, str, str, bytes] | None:
-    """Return one epoch key, in the order of ``epochs``."""
-    found = _driver(connection).execute(
-        "SELECT epoch_id, group_name, key_ref, writer, day, wrapped FROM vault.epoch"
-        " WHERE ledger_id = %s AND epoch_id = %s",
-        (ledger_id, epoch_id),
-        binary=True,
-    )
-    row: tuple[int, str, str, str, str, bytes] | None = found.fetchone()
-    return row
-
-
-def epochs(connection: Connection, ledger_id: UUID) -> Iterator[tuple[int, str, str, str, str, bytes]]:
-    """Return (epoch id, group, key reference, writer, day, wrapped key) of a ledger's epoch keys."""
-    columns = (
-        epoch.c.epoch_id,
-        epoch.c.group_name,
-        epoch.c.key_ref,
-        epoch.c.writer,
-        epoch.c.day,
-        epoch.c.wrapped,
-    )
-    for row in connection.execute(select(*columns).where(epoch.c.ledger_id == ledger_id)):
-        yield (row[0], row[1], row[2], row[3], row[4], bytes(row[5]))
 
 
 def _audit_row(row: Sequence[Any]) -> AuditRow:
