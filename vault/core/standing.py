@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from vault.core import canonical
+from vault.core import canonical, destruction
+from vault.core.destruction import Destructions
 from vault.core.errors import Modified
 from vault.core.governance import Governance
 from vault.core.governance import events as governance_events
@@ -72,6 +73,7 @@ class Standing:
         ledgers: leaf hash of each announced ledger's genesis, base64url: which name, kind and terms
             belong to a ledger's uuid.
         governance: what was decided about keeping and destroying.
+        destructions: what was destroyed, and how things stood then.
     """
 
     size: int = 0
@@ -83,6 +85,7 @@ class Standing:
     grants_required: bool = False
     ledgers: dict[str, str] = field(default_factory=dict)
     governance: Governance = field(default_factory=Governance)
+    destructions: Destructions = field(default_factory=Destructions)
 
     def copy(self) -> Standing:
         """Return an independent one: what a group of decisions is tried on before it is committed."""
@@ -96,6 +99,7 @@ class Standing:
             self.grants_required,
             dict(self.ledgers),
             self.governance.copy(),
+            self.destructions.copy(),
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
@@ -105,6 +109,10 @@ class Standing:
             Modified: an event of ours without the facts that it is written with.
         """
         try:
+            if event in destruction.EVENTS:  # before governance moves: it is about how things stood
+                account = self.people.get(actor)
+                roles = None if account is None else account.roles
+                self.destructions.take(self.governance, event, facts, seq, microseconds(at), actor=actor, roles=roles)
             if event in _GOVERNANCE:
                 self.governance.take(event, actor, facts, seq, microseconds(at))
             elif (takes := _TAKES.get(event)) is not None:
@@ -125,7 +133,7 @@ class Standing:
 
 def interesting(event: str) -> bool:
     """Say whether an event can change the standing."""
-    return event in _TAKES or event in _GOVERNANCE
+    return event in _TAKES or event in _GOVERNANCE or event in destruction.EVENTS
 
 
 def _producer_added(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, at: int) -> None:

@@ -85,7 +85,7 @@ def test_a_disposal_goes_its_way() -> None:
         ("disposal.approved", "p-2", APPROVED),
         ("disposal.approved", "p-3", APPROVED),
         ("disposal.intended", "p-3", {"disposal": "d-1", "not_before": "2026-12-01T12:00:00Z"}),
-        ("disposal.destroying", "worker", {"disposal": "d-1", "selection": "s2"}),
+        ("disposal.destroying", "worker", {"disposal": "d-1", "manifest": "m", "selection": "s2", "count": 9}),
         ("disposal.done", "worker", {"disposal": "d-1"}),
         ("certificate.issued", "worker", {"disposal": "d-1"}),
     ]
