@@ -360,6 +360,7 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
             keeper=keep,
             rulebook=book.digest,
             register=Register(engine, checkpoints, found.events, events.commit),
+            rewraps=home / "rewraps",
         )
     finally:
         ring.close()

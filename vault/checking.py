@@ -256,5 +256,5 @@ def _compare_with_plaintext(opener: Opener, parsed: RecordLeaf, sealed: SealedRo
     again = parse(raw, now_us=now_us)
     if sealing.facets_of(again, columns.flags) != columns:
         raise Modified("its facets are not those of its plaintext")
-    if sealed.tags != opener.blind_tags(parsed.group, again.record):
+    if sealed.tags != opener.blind_tags(sealed, again.record):
         raise Modified("its blind indexes are not those of its plaintext")

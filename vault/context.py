@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -63,6 +64,7 @@ class Vault:
         keeper: (ledger's jurisdictions, rules it opted into) -> how long a record is kept.
         rulebook: SHA-256 of the rule book behind ``keeper``.
         register: the events ledger as this process follows it and writes to it.
+        rewraps: directory of the journals of moved record keys, beside the key store; made when first needed.
     """
 
     engine: Engine
@@ -78,6 +80,7 @@ class Vault:
     keeper: Callable[[tuple[str, ...], tuple[str, ...]], Keeper]
     rulebook: bytes
     register: Register
+    rewraps: Path
 
     def acting(self, actor: Actor) -> Vault:
         """Return the same vault with somebody else acting."""

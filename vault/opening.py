@@ -51,13 +51,7 @@ class Opener:
             Modified: the epoch is unknown, or the wrapped key is not this entry's.
             KeyUnavailable, KeyGone: the provider cannot open the epoch key now, or ever.
         """
-        if row.epoch_id not in self._epochs:
-            found = transact(self._engine, lambda connection: store.epoch_row(connection, self._ledger, row.epoch_id))
-            if found is not None:
-                self._epochs[row.epoch_id] = EpochRow(self._ledger, *found)
-        epoch = self._epochs.get(row.epoch_id)
-        if epoch is None:
-            raise Modified("the record key's epoch is unknown", leaf.ledger, leaf.seq)
+        epoch = self._epoch(row, leaf.seq)
         return self._ring.unwrap_record_key(epoch, row.wrapped_key, _commitment(leaf))
 
     def open(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
@@ -76,19 +70,37 @@ class Opener:
             raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
         return plaintext
 
-    def blind_tags(self, group: str, record: Record) -> tuple[int, int | None, int | None]:
-        """Return the blind indexes that a record must have in a group.
+    def group_of(self, row: SealedRow) -> str:
+        """Return the group whose key opens a row now; the leaf names the one at write.
 
         Raises:
-            KeyGone: the group has no row.
+            Modified: the row's epoch is unknown.
         """
+        return self._epoch(row).group
+
+    def blind_tags(self, row: SealedRow, record: Record) -> tuple[int, int | None, int | None]:
+        """Return the blind indexes that a record must have in the group that it is in.
+
+        Raises:
+            KeyGone: the group has no row, or its key is destroyed.
+            Modified: the row's epoch is unknown.
+        """
+        group = self.group_of(row)
         if group not in self._index_keys:
             rows = transact(self._engine, lambda connection: store.groups(connection, self._ledger))
-            known = [GroupRow(self._ledger, *row) for row in rows]
-            self._index_keys = {row.group: self._ring.open_index_key(row) for row in known}
-        if group not in self._index_keys:
-            raise KeyGone(f"group {group} has no index key")
+            found = next((one for one in rows if one[0] == group), None)
+            if found is None:
+                raise KeyGone(f"group {group} has no index key")
+            self._index_keys[group] = self._ring.open_index_key(GroupRow(self._ledger, *found))
         return blind_tags(self._index_keys[group], record)
+
+    def _epoch(self, row: SealedRow, seq: int | None = None) -> EpochRow:
+        if row.epoch_id not in self._epochs:
+            found = transact(self._engine, lambda connection: store.epoch_row(connection, self._ledger, row.epoch_id))
+            if found is None:
+                raise Modified("the record key's epoch is unknown", str(self._ledger), seq)
+            self._epochs[row.epoch_id] = EpochRow(self._ledger, *found)
+        return self._epochs[row.epoch_id]
 
     def same_bytes(self, leaf: RecordLeaf, row: SealedRow, raw: bytes) -> bool:
         """Say whether ``raw`` is what was sealed, without decrypting anything."""
