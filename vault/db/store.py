@@ -223,6 +223,31 @@ def stream_entries(connection: Connection, ledger_id: UUID, first: int = _LOWEST
     return map(_audit_row, rows)
 
 
+_GROUPED = """s.epoch_id = ANY(ARRAY(
+    SELECT epoch_id FROM vault.epoch WHERE ledger_id = %s AND group_name = ANY(%s)))"""
+
+
+def count_grouped(connection: Connection, ledger_id: UUID, names: Sequence[str]) -> int:
+    """Count the entries whose keys are in one of these groups now."""
+    found = _driver(connection).execute(
+        f"SELECT count(*) FROM vault.sealed s WHERE ledger_id = %s AND {_GROUPED}",  # noqa: S608 - constants
+        (ledger_id, ledger_id, list(names)),
+    )
+    return int((found.fetchone() or (0,))[0])
+
+
+def stream_grouped(connection: Connection, ledger_id: UUID, names: Sequence[str]) -> Iterator[AuditRow]:
+    """Stream whole entries whose keys are in one of these groups now, in order."""
+    rows = _stream(
+        connection,
+        f"""SELECT s.seq, e.id_tag, e.leaf, {_BESIDE}
+            FROM vault.sealed s LEFT JOIN vault.entry e ON e.ledger_id = s.ledger_id AND e.seq = s.seq
+            WHERE s.ledger_id = %s AND {_GROUPED} ORDER BY s.seq""",  # noqa: S608 - constants
+        (ledger_id, ledger_id, list(names)),
+    )
+    return map(_audit_row, rows)
+
+
 def _audit_row(row: Sequence[Any]) -> AuditRow:
     return AuditRow(row[0], row[1], row[2], None if row[3] is None else _sealed_row(row[3:]), True)
 
