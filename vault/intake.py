@@ -9,11 +9,8 @@ whole batches; running the same file again reports those as duplicates and compl
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from vault import events, ledgers
 from vault.context import Vault
 from vault.core.errors import RefusedInput, Unavailable
+from vault.forks import end_with_parent, lifeline
 from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
 from vault.provision import Provisioner
@@ -88,7 +86,7 @@ def _ingest_in_parallel(
     global _worker
     _worker = Sealer(vault.ring, terms)
     waiting: deque[tuple[list[Line], Future[list[Outcome]]]] = deque()
-    with _lifeline() as ends, ProcessPoolExecutor(processes, fork, _end_with_parent, ends) as pool:
+    with lifeline() as ends, ProcessPoolExecutor(processes, fork, end_with_parent, ends) as pool:
         for batch in batches:
             raw = [line for _, line in batch]
             waiting.append((batch, pool.submit(_seal_in_worker, raw, vault.clock(), linker.keys())))
@@ -97,28 +95,6 @@ def _ingest_in_parallel(
                 yield linker.link(*_finished(waiting))
         while waiting:
             yield linker.link(*_finished(waiting))
-
-
-@contextlib.contextmanager
-def _lifeline() -> Iterator[tuple[int, int]]:
-    """Yield a pipe whose writing end only this process keeps: it closes when this process ends, however that is."""
-    ends = os.pipe()
-    try:
-        yield ends
-    finally:
-        for end in ends:
-            os.close(end)
-
-
-def _end_with_parent(reading: int, writing: int) -> None:
-    """In a worker: a parent that was killed must not leave processes behind that hold its opened keys."""
-    os.close(writing)
-
-    def wait() -> None:
-        os.read(reading, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 _worker: Sealer | None = None

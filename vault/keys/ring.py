@@ -195,6 +195,17 @@ class Ring:
         self._keep_epoch(_Epoch(row), secret)
         return row
 
+    def open_epoch(self, epoch: EpochRow) -> None:
+        """Open an epoch key now, or find that it does not open.
+
+        Raises:
+            KeyGone: the group's provider key is not ENABLED. Where the key was opened before, only ``forget`` makes
+                sure that the provider is asked.
+            KeyUnavailable: the provider is out of reach, which says nothing about the key.
+            Modified: the row's parts do not belong together.
+        """
+        self._open_epoch(epoch)
+
     def wrap_record_key(self, epoch: EpochRow, record_key: bytes, key_commitment: bytes) -> bytes:
         """Seal one record's key for its place: 60 bytes. About 2 us, and no provider call while the epoch is
         open.
