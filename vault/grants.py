@@ -58,8 +58,8 @@ def request(
     """
     if "auditor" not in vault.actor.roles_by(vault.register.standing()):
         events.rule(vault, lambda _standing: refuse(Denied(rules.NO_AUDITOR), _denied("grant.request", {}, "role")))
-    _require_text("purpose", purpose)
-    _require_text("case", case)
+    require_text("purpose", purpose)
+    require_text("case", case)
     if fields not in ("masked", "full"):
         raise UsageError("fields are 'masked' or 'full'")
     if len(classes) > 32 or not all(canonical.is_word(one) and 0 < len(one) <= 64 for one in classes):
@@ -192,6 +192,7 @@ def _whole(instant: int | None) -> int | None:
     return None if instant is None else instant // 1_000_000 * 1_000_000
 
 
-def _require_text(name: str, text: str) -> None:
+def require_text(name: str, text: str) -> None:
+    """Raise ``UsageError`` unless a text that an event seals is one printable line."""
     if not text.strip() or len(text) > _MAX_TEXT or not text.isprintable():
         raise UsageError(f"a {name} is a printable line of up to {_MAX_TEXT} characters")

@@ -38,7 +38,7 @@ class Account(NamedTuple):
 
 def person_id(vault: Vault, issuer: str, subject: str) -> str:
     """Return the pseudonymous id of an identity; the same for ever, and told by nobody without the tenant's key."""
-    digest = hmac_sha256(_person_key(vault), issuer.encode() + b"\0" + subject.encode())
+    digest = hmac_sha256(person_key(vault), issuer.encode() + b"\0" + subject.encode())
     return "p-" + b32encode(digest[:10]).decode().lower()
 
 
@@ -151,7 +151,8 @@ def _require_passphrase(vault: Vault, what: str) -> None:
         raise Denied(f"only the holder of the vault's passphrase {what}")
 
 
-def _person_key(vault: Vault) -> bytes:
+def person_key(vault: Vault) -> bytes:
+    """Return the key of the events ledger's ids, 32 bytes: what pseudonyms are made with."""
     if vault.register.person_key is None:
         rows = {row.ledger_id: row for row in transact(vault.engine, store.ledgers)}
         wrapped = rows[vault.events].id_key
