@@ -67,7 +67,7 @@ def verify_new(home: Path, vault: Vault, steps: Steps) -> Counts:
     if found.worst is not None:
         homes.note_verification(home, found.worst.name, "incremental")
         raise _RAISED[found.worst](f"{found.faults} faults, the first: {found.first}; run 'reasonvault verify'")
-    return {"ledgers": found.ledgers, "entries": found.entries, "envelopes": found.envelopes}
+    return {"ledgers": len(found.reports), "entries": found.entries, "envelopes": found.envelopes}
 
 
 def prove_erasure(vault: Vault, steps: Steps) -> Counts:
