@@ -162,8 +162,8 @@ def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) ->
     """Make a ledger and print the retention rules it lives by."""
     jurisdictions, rules = tuple(dict.fromkeys(jurisdictions)), tuple(sorted(set(rules)))
     with opened_vault() as vault:
+        adoption = adopted(wiring.rule_book(vault), jurisdictions, rules)
         made = ledgers.create(vault, name, jurisdictions, rules)
-    adoption = adopted(wiring.rule_book(), jurisdictions, rules)
     document = {"ledger": str(made.id), "name": name, "jurisdictions": list(jurisdictions)}
     say(f"ledger {name} {made.id}\n{adoption_words(adoption)}", document | adoption_document(adoption))
 
@@ -285,13 +285,14 @@ def verify(name: str | None, depth: str) -> None:
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
 @click.option("--purpose", required=True, help="Why you open it; goes into the access event.")
 @click.option("--user", help="Your local account, to read under a grant; without it, the passphrase's holder reads.")
-def show(record_id: str, name: str, purpose: str, user: str | None) -> None:
+@click.option("--duty", metavar="WORD", default="", help="The legal duty you open a restricted record for.")
+def show(record_id: str, name: str, purpose: str, user: str | None, duty: str) -> None:
     """Open one record: exactly its bytes on standard output, facts on standard error. The access is logged first.
 
     Under a masked grant, standard output has the record's masked form.
     """
     with access.acting(user) as vault:
-        found = reading.read(vault, ledgers.get(vault, name), record_id, purpose)
+        found = reading.read(vault, ledgers.get(vault, name), record_id, purpose, duty=duty)
     masked = None if found.masked is None else msgspec.json.encode(found.masked)
     sys.stdout.buffer.write(found.raw if masked is None else masked)
     sys.stdout.buffer.flush()
@@ -333,8 +334,8 @@ def evidence(
     """
     from reports.issue import issue_evidence  # here: the page layout takes a second to load, which only this needs
 
-    book = wiring.rule_book()
     with access.acting(user) as vault, progress("evidence") as show:
+        book = wiring.rule_book(vault)
         subject = ledgers.get(vault, name)
         reading.require_whole(vault, subject)
         period = period_of(book, subject.genesis.jurisdictions, first and first.date(), end and end.date())

@@ -1,13 +1,15 @@
 """The rule book: the law as data, versioned, validated, and pinned by its digest.
 
-A rule book is one TOML file inside this package (``rulebook/<version>.toml``). It says which instrument
-demands which minimum from which trigger, and in which time zone a jurisdiction counts its days. A book that
-was ever used stays in the package: leaves name its digest, which is the SHA-256 of the file's exact bytes.
+A rule book is one TOML file. It says which instrument demands which minimum from which trigger, and in which
+time zone a jurisdiction counts its days. Some stand inside this package (``rulebook/<version>.toml``), and
+whichever was ever used stays there; others were adopted by a vault, which keeps them (``retention.books``).
+Leaves name a book's digest, which is the SHA-256 of the file's exact bytes.
 
 It is engineering input, not legal advice. Each rule carries how well it was checked (``status``), and that
 word is shown wherever the rule is shown.
 
-How the format may grow: ``schema`` is raised, and the reader of each schema stays.
+How the format may grow: ``schema`` is raised, and the reader of each schema stays. Schema 2 added
+``effective_from`` and ``effective_until`` to a rule.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from importlib.resources import files
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -61,6 +64,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             otherwise.
         applies: ``default`` to every record of the jurisdiction, or ``optional``: the ledger opts in.
         status: how well the rule was checked; carried to every screen and report that shows it.
+        effective_from: first local day of decisions that the rule counts for; None for all before too.
+        effective_until: local day from which it no longer counts; None where it goes on.
         note: what a reader should know.
     """
 
@@ -72,6 +77,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     erase: Erase
     applies: Applies
     status: Status
+    effective_from: date | None = None
+    effective_until: date | None = None
     note: str = ""
 
     @property
@@ -89,7 +96,7 @@ class Jurisdiction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    schema: Literal[1]
+    schema: Literal[1, 2]
     version: str
     rule: list[Rule]
     jurisdiction: list[Jurisdiction]
@@ -158,6 +165,8 @@ def load(content: bytes) -> RuleBook:
         _check_jurisdiction(entry, jurisdictions)
     for rule in document.rule:
         _check_rule(rule, jurisdictions)
+    if document.schema == 1 and any(rule.effective_from or rule.effective_until for rule in document.rule):
+        raise UsageError("rule book: effective_from and effective_until need schema = 2")
     if not any(_is_floor(rule) for rule in document.rule):
         raise UsageError(
             f"rule book: no default rule for every jurisdiction keeps {PRODUCT_FLOOR} from decision_completed"
@@ -206,6 +215,8 @@ def _check_rule(rule: Rule, listed: Mapping[str, Jurisdiction]) -> None:
         Period.parse(rule.minimum)
     except UsageError as fault:
         raise UsageError(f"rule book: rule {rule.id}: {fault}") from None
+    if rule.effective_from and rule.effective_until and rule.effective_from >= rule.effective_until:
+        raise UsageError(f"rule book: rule {rule.id}: effective_until is not after effective_from")
 
 
 def _is_floor(rule: Rule) -> bool:
@@ -213,5 +224,7 @@ def _is_floor(rule: Rule) -> bool:
         rule.jurisdiction == EVERYWHERE
         and rule.applies == "default"
         and rule.trigger == "decision_completed"
+        and rule.effective_from is None
+        and rule.effective_until is None
         and rule.period.months >= Period.parse(PRODUCT_FLOOR).months
     )

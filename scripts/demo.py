@@ -60,7 +60,7 @@ def main() -> None:
     _tell("A vault was made. Its database is its own; its keys and its signed checkpoints lie outside the database.")
     with wiring.open_vault(HOME, passphrase) as vault:
         ledger = ledgers.create(vault, LEDGER, JURISDICTIONS, ())
-        rules = adopted(wiring.rule_book(), JURISDICTIONS, ()).adopted
+        rules = adopted(wiring.rule_book(vault), JURISDICTIONS, ()).adopted
         _tell(
             f"A ledger '{LEDGER}' was opened for {' and '.join(JURISDICTIONS)}. Retention rules "
             f"{' and '.join(rule.id for rule in rules)} decide how long its records stay: three years at least."
@@ -125,7 +125,7 @@ def _read_one(vault: Vault, ledger: Ledger, record_id: str) -> None:
 
 
 def _report(vault: Vault, ledger: Ledger) -> None:
-    book = wiring.rule_book()
+    book = wiring.rule_book(vault)
     period = period_of(book, ledger.genesis.jurisdictions, None, None)
     with progress("collecting evidence") as show:
         made = issue_evidence(

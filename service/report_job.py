@@ -58,9 +58,9 @@ def main() -> int:
 
 
 def _make(told: Told) -> dict[str, Any]:
-    book = wiring.rule_book()
     actor = Actor(told.actor, break_glass=False, roles=frozenset(told.roles), generation=told.generation)
     with wiring.open_vault(Path(told.home), b64decode(told.passphrase), actor) as vault:
+        book = wiring.rule_book(vault)
         ledger = ledgers.get(vault, told.ledger)
         first, end = (None if day is None else date.fromisoformat(day) for day in (told.first, told.end))
         period = period_of(book, ledger.genesis.jurisdictions, first, end)

@@ -102,7 +102,7 @@ class Reporting:
         place = str(ledger.id)
         require_grant(vault, ledger.id, "report.request", {"ledger": place})
         days = [None if day is None else _day(day) for day in (first, end)]
-        period_of(wiring.rule_book(), ledger.genesis.jurisdictions, *days)  # refuses a period that cannot be
+        period_of(wiring.rule_book(vault), ledger.genesis.jurisdictions, *days)  # refuses a period that cannot be
         report = f"r-{uuid4()}"
         with self._slot() as slot:
 

@@ -15,14 +15,14 @@ from uuid import uuid4
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import Engine, text
 
-from retention.keeping import keeper
-from retention.rules import RuleBook, load_default
+from retention.books import InForce, current, founding
+from retention.rules import RuleBook
 from service import home as homes
 from service.home import Identity
 from service.identity.tokens import TokenIssuer, issuer_name
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
-from vault.context import Actor, Keeper, Vault
+from vault.context import Actor, Vault
 from vault.core.canonical import b64
 from vault.core.errors import Forked, KeyGone, UsageError
 from vault.db import migrate, store
@@ -267,7 +267,7 @@ def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, regio
         engine = database.engine()
         try:
             with _assembled(home, found, keys, engine, homes.local_actor()) as vault:
-                return _ensure_events(vault)
+                return _ensure_events(replace(vault, law=founding))
         finally:
             engine.dispose()
 
@@ -301,9 +301,13 @@ def use_recovery(home: Path, file: Path, passphrase: bytes) -> None:
         events.record(vault, "recovery.used", {"tenant": str(found.tenant)})
 
 
-def rule_book() -> RuleBook:
-    """Return the packaged retention rule book."""
-    return load_default()
+def rule_book(vault: Vault) -> RuleBook:
+    """Return the retention rule book in force.
+
+    Raises:
+        Missing, Modified: it is not in the database, or another is in its place.
+    """
+    return current(vault)
 
 
 def _ensure_events(vault: Vault) -> bool:
@@ -338,13 +342,9 @@ def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
 
 @contextmanager
 def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
-    book = rule_book()
-
-    def keep(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Keeper:
-        return keeper(book, ledger_jurisdictions=jurisdictions, opted_in=rules)
-
     ring = Ring(keys, clock=time.monotonic)
     checkpoints = _checkpoints(home, found, _signing(keys))
+    register = Register(engine, checkpoints, found.events, events.commit)
     try:
         yield Vault(
             engine=engine,
@@ -357,9 +357,8 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
             actor=actor,
             clock=clock,
             writer=secrets.token_hex(8),
-            keeper=keep,
-            rulebook=book.digest,
-            register=Register(engine, checkpoints, found.events, events.commit),
+            law=InForce(engine, found.events, lambda: register.latest, register.standing),
+            register=register,
             rewraps=home / "rewraps",
         )
     finally:

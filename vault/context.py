@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -17,6 +18,18 @@ from vault.keys.ring import Ring
 from vault.register import Register
 
 Keeper = Callable[[Facts], Keeping]
+
+
+class Law(NamedTuple):
+    """The rule book in force, at the moment somebody asked: what new records live by.
+
+    Attributes:
+        rulebook: its SHA-256.
+        keeper: (ledger's jurisdictions, rules it opted into) -> how long a record is kept.
+    """
+
+    rulebook: bytes
+    keeper: Callable[[tuple[str, ...], tuple[str, ...]], Keeper]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,8 @@ class Vault:
         actor: who acts.
         clock: microseconds since the epoch.
         writer: id of this process among the writers of epoch keys.
-        keeper: (ledger's jurisdictions, rules it opted into) -> how long a record is kept.
-        rulebook: SHA-256 of the rule book behind ``keeper``.
+        law: the rule book in force as of the register's last look. Whoever freezes a date takes digest and keeper from
+            one call.
         register: the events ledger as this process follows it and writes to it.
         rewraps: directory of the journals of moved record keys, beside the key store; made when first needed.
     """
@@ -77,14 +90,23 @@ class Vault:
     actor: Actor
     clock: Callable[[], int]
     writer: str
-    keeper: Callable[[tuple[str, ...], tuple[str, ...]], Keeper]
-    rulebook: bytes
+    law: Callable[[], Law]
     register: Register
     rewraps: Path
 
     def acting(self, actor: Actor) -> Vault:
         """Return the same vault with somebody else acting."""
         return replace(self, actor=actor)
+
+    @property
+    def keeper(self) -> Callable[[tuple[str, ...], tuple[str, ...]], Keeper]:
+        """Return the keeper of the rule book in force."""
+        return self.law().keeper
+
+    @property
+    def rulebook(self) -> bytes:
+        """Return SHA-256 of the rule book in force."""
+        return self.law().rulebook
 
     @property
     def tenant_key(self) -> str:

@@ -120,7 +120,7 @@ def test_a_grant_that_is_revoked_while_records_are_opened_hands_nothing_out(
     vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path
 ) -> None:
     grant = granted(vault, anna, olaf, ["sg"])
-    book, ledger, out = wiring.rule_book(), ledgers.get(vault, "sg"), tmp_path / "report.pdf"
+    book, ledger, out = wiring.rule_book(vault), ledgers.get(vault, "sg"), tmp_path / "report.pdf"
     period = period_of(book, ledger.genesis.jurisdictions, None, None)
 
     def revoke(*_told: object) -> None:
@@ -136,7 +136,7 @@ def test_a_grant_that_is_revoked_while_records_are_opened_hands_nothing_out(
 
 def test_without_a_grant_a_report_opens_nothing(vault: Vault, anna: Actor, tmp_path: Path) -> None:
     """Whoever calls it, and whatever was looked at before."""
-    book, ledger = wiring.rule_book(), ledgers.get(vault, "sg")
+    book, ledger = wiring.rule_book(vault), ledgers.get(vault, "sg")
     period = period_of(book, ledger.genesis.jurisdictions, None, None)
     with pytest.raises(Denied):
         issue_evidence(vault.acting(anna), ledger, book, period, "a test", tmp_path / "report.pdf")

@@ -31,8 +31,8 @@ def collect(
 ) -> Collected:
     """Collect the evidence of ledger "cn" into ``workdir``, which is made."""
     workdir.mkdir(mode=0o700, exist_ok=True)
-    book = wiring.rule_book()
     with site.opened() as vault:
+        book = wiring.rule_book(vault)
         ledger = ledgers.get(vault, "cn")
         period = period_of(book, ledger.genesis.jurisdictions, first, end)
         return collect_evidence(vault, ledger, book, period, PURPOSE, workdir, progress=progress)
@@ -40,8 +40,8 @@ def collect(
 
 def issue(site: Installation, out: Path) -> Issued:
     """Issue the evidence report of the whole ledger "cn"."""
-    book = wiring.rule_book()
     with site.opened() as vault:
+        book = wiring.rule_book(vault)
         ledger = ledgers.get(vault, "cn")
         period = period_of(book, ledger.genesis.jurisdictions, None, None)
         return issue_evidence(vault, ledger, book, period, PURPOSE, out)

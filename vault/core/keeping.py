@@ -23,6 +23,7 @@ class Facts(NamedTuple):
         record_class: as the record names it.
         dates_trigger: the record itself reports the awaited event (``relates_to`` of kind ``dates``), so that
             a period which waits for such an event starts for this record at ``occurred_at``.
+        told: (trigger, Unix microseconds) of what was reported about the record since it was written; empty at intake.
     """
 
     occurred_at_us: int
@@ -31,6 +32,7 @@ class Facts(NamedTuple):
     jurisdictions: tuple[str, ...]
     record_class: str
     dates_trigger: bool = False
+    told: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from retention import keeping
+from retention import counting, keeping
 from retention.keeping import adopted, keeper
 from retention.rules import RuleBook, load, load_default
 from vault.core.errors import RefusedInput, UsageError
@@ -291,11 +291,11 @@ def test_a_keeper_travels_to_a_sealing_process() -> None:
 
 
 def test_a_full_memo_starts_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "_REMEMBERED", 3)
+    monkeypatch.setattr(counting, "_REMEMBERED", 3)
     monkeypatch.setattr(keeping, "_PLANS", 2)
     memo: dict[int, int] = {}
     for number in range(10):
-        assert keeping._remember(memo, number, -number, 3) == -number
+        assert counting.remember(memo, number, -number, 3) == -number
         assert memo[number] == -number
         assert len(memo) <= 3
     small = keeper(BOOK, ledger_jurisdictions=("CN",), opted_in=())

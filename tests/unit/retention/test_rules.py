@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable
+from datetime import date
 from importlib.resources import files
 
 import pytest
@@ -86,10 +87,26 @@ def _set(old: str, new: str) -> Callable[[str], str]:
     return change
 
 
+def _dated(text: str, lines: str) -> str:
+    return text.replace("schema = 1", "schema = 2").replace('id = "FLOOR"', f'id = "FLOOR"\n{lines}')
+
+
+def test_a_book_of_schema_2_may_say_from_when_a_rule_counts() -> None:
+    dates = "effective_from = 2027-07-10\neffective_until = 2031-01-01"
+    text = _dated(BOOK, "") + FLOOR.replace('id = "FLOOR"', f'id = "LATER"\n{dates}')
+    later = load(text.encode()).rules["LATER"]
+    assert (later.effective_from, later.effective_until) == (date(2027, 7, 10), date(2031, 1, 1))
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (_set("schema = 1", "schema = 2"), "schema"),
+        (_set("schema = 1", "schema = 3"), "schema"),
+        (_set('id = "FLOOR"', 'id = "FLOOR"\neffective_from = 2026-01-01'), "need schema = 2"),
+        (lambda text: _dated(text, "effective_from = 2026-01-01"), "keeps P3Y"),
+        (lambda text: _dated(text, "effective_until = 2046-01-01"), "keeps P3Y"),
+        (lambda text: _dated(text, "effective_from = 2026-01-01\neffective_until = 2026-01-01"), "is not after"),
+        (lambda text: _dated(text, "effective_from = 2026-01-01T00:00:00Z"), "effective_from"),
         (_set("schema = 1\n", ""), "schema"),
         (_set('version = "test-1"', 'version = "a b"'), "version"),
         (_set('version = "test-1"', "version = 1"), "version"),
