@@ -19,14 +19,16 @@ from sqlalchemy import Connection
 
 from vault.context import Vault
 from vault.core import canonical, entropy, envelope, leaf
-from vault.core.errors import KeyUnavailable, UnknownOutcome, VaultError
+from vault.core.errors import KeyGone, KeyUnavailable, UnknownOutcome, VaultError
+from vault.core.groups import stem_of
 from vault.core.keeping import Facts
 from vault.core.standing import Standing, interesting
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupKeys, GroupRow
-from vault.linking import Item, append
+from vault.linking import Appended, GroupsClosed, Item, append
 from vault.provision import Provisioner
 
+_TRIES = 5  # a group of details may be closed between sealing and linking; not again and again
 DETAIL_SCHEMA = "event-detail/1"
 R = TypeVar("R")
 
@@ -115,15 +117,7 @@ def commit(tickets: list[Ticket]) -> None:
     """Write a group of tickets in one transaction and settle each; raises nothing."""
     vault = tickets[0].vault
     try:
-        now = vault.clock()
-        keys = _keys(vault, now) if any(_may_have_details(ticket) for ticket in tickets) else None
-        decided: list[tuple[Ticket, Exception | None]] = []
-
-        def choose(connection: Connection) -> list[Item]:
-            decided.clear()
-            return _decided(connection, tickets, decided, keys, now)
-
-        appended = append(vault.engine, vault.checkpoints, vault.events, choose)
+        appended, decided = _appended(vault, tickets)
     except Exception as error:  # everybody in the group hears of it; nothing was committed, or nobody knows
         for ticket in tickets:
             ticket.error = error
@@ -134,6 +128,26 @@ def commit(tickets: list[Ticket]) -> None:
         seq += len(ticket.happened)
         for event in ticket.happened:
             vault.register.observe(event.name)
+
+
+def _appended(vault: Vault, tickets: list[Ticket]) -> tuple[Appended, list[tuple[Ticket, Exception | None]]]:
+    """Decide and append; once more, under the next group's keys, where details were sealed under one that is closed."""
+    decided: list[tuple[Ticket, Exception | None]] = []
+    for left in reversed(range(_TRIES)):
+        now = vault.clock()
+        keys = _keys(vault, now) if any(_may_have_details(ticket) for ticket in tickets) else None
+
+        def choose(connection: Connection, keys: GroupKeys | None = keys, now: int = now) -> list[Item]:
+            decided.clear()
+            return _decided(connection, tickets, decided, keys, now)
+
+        try:
+            return append(vault.engine, vault.checkpoints, vault.events, choose), decided
+        except GroupsClosed as closed:
+            if not left:
+                raise
+            _provisioner(vault, now).forget(closed.groups)
+    raise AssertionError("unreachable")
 
 
 def _settled(ticket: Ticket) -> Told:
@@ -175,6 +189,8 @@ def _decided(
                 ticket.happened, ticket.outcome, error = ticket.decide(draft)
             spelled = [_item(ticket.vault, event, keys, now) for event in ticket.happened]
             draft = _after(draft, ticket, at)
+        except GroupsClosed:  # nobody's fault: the whole group of tickets gets other keys
+            raise
         except Exception as raised:  # this ticket's own fault: the others of the group are none the worse
             ticket.happened, error, spelled = (), raised, []
         items += spelled
@@ -202,38 +218,45 @@ def _item(vault: Vault, event: Event, keys: GroupKeys | None, now: int) -> Item:
         "kind": "event",
         "ledger": str(vault.events),
     }
-    sealed = None
+    sealed, group = None, ""
     if event.details is not None and keys is not None:
-        keeping = vault.keeper((), ())(Facts(now, now, None, (), "event"))
+        law = vault.law()
+        keeping = law.keeper((), ())(Facts(now, now, None, (), "event"))
         assert keeping.keep_until is not None
+        group = keys.group.group
         sealed, promised = _seal(vault, event.details, keys)
         fields |= promised | {
-            "group": keeping.group,
+            "group": group,
             "keep_until": leaf.instant(keeping.keep_until),
-            "rulebook": canonical.b64(vault.rulebook),
+            "rulebook": canonical.b64(law.rulebook),
             "rules": list(keeping.rules),
         }
-    return Item(*leaf.draft(fields), b"", sealed)
+    return Item(*leaf.draft(fields), b"", sealed, None, group)
 
 
 def _keys(vault: Vault, now: int) -> GroupKeys:
-    """Return what seals today's details. A new key is told of without the line, which waits for this very thread."""
-    keeping = vault.keeper((), ())(Facts(now, now, None, (), "event"))
+    """Return what seals today's details."""
+    stem = stem_of(vault.keeper((), ())(Facts(now, now, None, (), "event")).group)
+    provisioner = _provisioner(vault, now)
+    try:
+        (keys,) = provisioner.provide([stem], now)
+    except KeyUnavailable:
+        # Yesterday's go on, as for records: while the provider is out, what happens must still be told.
+        known = provisioner.latest(stem, now)
+        if known is None:
+            raise
+        return known
+    return keys
+
+
+def _provisioner(vault: Vault, now: int) -> Provisioner:
+    """Return what provides keys for details. It tells of a new key without the line, which waits for this thread."""
 
     def tell(made: GroupRow) -> None:
         item = _item(vault, _key_created(made), None, now)
         append(vault.engine, vault.checkpoints, vault.events, lambda _connection: [item])
 
-    provisioner = Provisioner(vault, vault.events, tell, ready=vault.register.keys)
-    try:
-        (keys,) = provisioner.provide([keeping.group], now)
-    except KeyUnavailable:
-        # Yesterday's go on, as for records: while the provider is out, what happens must still be told.
-        known = provisioner.latest(keeping.group, now)
-        if known is None:
-            raise
-        return known
-    return keys
+    return Provisioner(vault, vault.events, tell, ready=vault.register.keys)
 
 
 def key_created(vault: Vault) -> Callable[[GroupRow], None]:
@@ -257,7 +280,10 @@ def context(ledger: UUID) -> envelope.Context:
 def _seal(vault: Vault, details: dict[str, Any], keys: GroupKeys) -> tuple[bytes, dict[str, Any]]:
     record_key = entropy.draw(32)
     sealed = envelope.seal(msgspec.json.encode(details), record_key, context(vault.events))
-    wrapped = vault.ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment)
+    try:
+        wrapped = vault.ring.wrap_record_key(keys.epoch, record_key, sealed.key_commitment)
+    except KeyGone:  # closed, and destroyed since this process asked for it
+        raise GroupsClosed(frozenset({keys.group.group})) from None
     promised = {
         "key": canonical.b64(sealed.key_commitment),
         "parts": [canonical.b64(sealed.part_digest)],

@@ -18,15 +18,18 @@ from concurrent.futures.process import BrokenProcessPool
 
 from vault import events, ledgers
 from vault.context import Vault
-from vault.core.errors import RefusedInput, Unavailable
+from vault.core.errors import KeyUnavailable, RefusedInput, Unavailable
 from vault.forks import end_with_parent, lifeline
 from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
+from vault.linking import GroupsClosed
 from vault.provision import Provisioner
-from vault.sealing import Outcome, Sealer, Terms, Waiting
+from vault.sealing import Outcome, Sealer, Terms, Waiting, unsealed
 from vault.settling import Batch, Sent, Settler
 
 BATCH = 1000
+TRIES = 5
+"""How often a batch is sealed again because groups were closed meanwhile, each time others."""
 _SMALL = 200  # lines; below this a pool costs more than it gives
 
 Line = tuple[int, bytes]
@@ -142,7 +145,7 @@ class _Linker:
         """Provide the keys that these lines need, so that the pool's first batches do not all come back without."""
         now = self._vault.clock()
         outcomes = self._sealer.seal([raw for _, raw in lines], now)
-        self._provisioner.provide({one.group for one in outcomes if isinstance(one, Waiting)}, now)
+        self._provisioner.provide({one.stem for one in outcomes if isinstance(one, Waiting)}, now)
 
     def keys(self) -> list[GroupKeys]:
         return self._provisioner.ready(self._vault.clock())
@@ -152,16 +155,33 @@ class _Linker:
 
     def link(self, batch: Sequence[Line], outcomes: list[Outcome]) -> Batch:
         sent = [Sent(number, raw, self._producer) for number, raw in batch]
-        settled = self._settler.link(sent, self._provided(batch, outcomes))
+        settled = self._settled(batch, sent, outcomes)
         self._settler.tell(sent, settled.results)
         return settled
 
+    def _settled(self, batch: Sequence[Line], sent: Sequence[Sent], outcomes: list[Outcome]) -> Batch:
+        """Link; what was sealed under a group that is closed by now is sealed again, under the next one."""
+        for _ in range(TRIES):
+            outcomes = self._provided(batch, outcomes)
+            try:
+                return self._settler.link(sent, outcomes)
+            except GroupsClosed as closed:
+                outcomes = unsealed(outcomes, closed.groups)
+        raise Unavailable("groups were closed again and again: nothing of this batch was kept, run the command again")
+
     def _provided(self, batch: Sequence[Line], outcomes: list[Outcome]) -> list[Outcome]:
-        """Seal again, with their keys, the lines whose group nobody had keys for."""
-        missing = {one.group for one in outcomes if isinstance(one, Waiting)}
-        now = self._vault.clock()
-        self._sealer.provide([*self._provisioner.ready(now), *self._provisioner.provide(missing, now)])
-        for at, one in enumerate(outcomes):
-            if isinstance(one, Waiting):
-                (outcomes[at],) = self._sealer.seal([batch[at][1]], now)
-        return outcomes
+        """Seal again, with their keys, the lines whose stem nobody had keys for."""
+        for _ in range(TRIES):
+            waiting = [one for one in outcomes if isinstance(one, Waiting)]
+            if not waiting:
+                return outcomes
+            gone = {one.gone for one in waiting if one.gone}
+            self._provisioner.forget(gone)
+            self._sealer.forget(gone)
+            now = self._vault.clock()
+            self._provisioner.provide({one.stem for one in waiting}, now)
+            self._sealer.provide(self._provisioner.ready(now))
+            for at, one in enumerate(outcomes):
+                if isinstance(one, Waiting):
+                    (outcomes[at],) = self._sealer.seal([batch[at][1]], now)
+        raise KeyUnavailable("a group's key is gone as soon as it is provided: nothing of this batch was kept")

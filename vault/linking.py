@@ -2,13 +2,14 @@
 
     1. lock the head row; compare it with the checkpoint outside the database
     2. let the caller choose, under the lock, which drafts are new
-    3. spell each leaf with its position and the hash of the leaf before it; hash it into the frontier
-    4. COPY leaves and sealed rows, note the subtrees they complete; move the head by compare-and-swap; announce the
+    3. refuse drafts that are sealed under a group which is closed: closing takes the same lock (vault.generations)
+    4. spell each leaf with its position and the hash of the leaf before it; hash it into the frontier
+    5. COPY leaves and sealed rows, note the subtrees they complete; move the head by compare-and-swap; announce the
        new head outside the database
-    5. COMMIT: the commit point. Before it nothing happened; after it the entries are there, whatever dies next
-    6. sign the new head and write the checkpoint
+    6. COMMIT: the commit point. Before it nothing happened; after it the entries are there, whatever dies next
+    7. sign the new head and write the checkpoint
 
-A crash between 5 and 6 leaves announced entries that the next append signs.
+A crash between 6 and 7 leaves announced entries that the next append signs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from sqlalchemy import Connection, Engine
 
 from vault.checkpoints import Checkpoints
 from vault.core import packing
+from vault.core.errors import Unavailable
 from vault.core.leaf import at
 from vault.core.proof import Proof
 from vault.core.tree import Frontier, appended_paths, leaf_hash
-from vault.db import nodes, store
+from vault.db import groups, nodes, store
 from vault.db.engine import transact
 from vault.db.store import HeadRow
 
@@ -38,6 +40,7 @@ class Item(NamedTuple):
         id_tag: 16 bytes, empty for events.
         sealed: what stands beside the leaf, as COPY spells it; None where nothing does.
         opening: the producer's secret, for its receipt; never stored.
+        group: whose key ``sealed`` is under; "" where nothing is sealed.
     """
 
     head: bytes
@@ -45,9 +48,21 @@ class Item(NamedTuple):
     id_tag: bytes
     sealed: bytes | None
     opening: bytes | None = None
+    group: str = ""
 
     def __repr__(self) -> str:
         return "Item(...)"
+
+
+class GroupsClosed(Unavailable):
+    """Drafts are sealed under groups that are closed. Nothing was written; sealed again, they find their place."""
+
+    def __init__(self, groups: frozenset[str]) -> None:
+        super().__init__("groups were closed while records were on their way into them: send the records again")
+        self.groups = groups
+
+    def __reduce__(self) -> tuple[type[GroupsClosed], tuple[frozenset[str]]]:
+        return type(self), (self.groups,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,7 @@ def append(
 
     Raises:
         Forked: the database is not the one this vault last wrote.
+        GroupsClosed: some items are sealed under groups that take nothing any more; nothing was appended.
         Unavailable, UnknownOutcome: nothing may be acknowledged; the same call can be made again.
     """
 
@@ -94,6 +110,7 @@ def append(
         items = choose(connection)
         if not items:
             return Appended(before, before, (), ())
+        _require_live(connection, ledger, items)
         frontier = before.copy()
         leaves, hashes = _spell(head, items)
         completed = frontier.extend_noting(hashes)
@@ -116,6 +133,14 @@ def append(
 
     appended = transact(engine, work)
     return replace(appended, checkpoint=checkpoints.publish(ledger, appended.after))
+
+
+def _require_live(connection: Connection, ledger: UUID, items: Sequence[Item]) -> None:
+    """A statement of its own: it must see what was committed while this transaction waited for the lock."""
+    named = {item.group for item in items if item.sealed is not None}
+    closed = named - groups.live(connection, ledger, named) if named else named
+    if closed:
+        raise GroupsClosed(frozenset(closed))
 
 
 def _spell(head: HeadRow, items: Sequence[Item]) -> tuple[list[bytes], list[bytes]]:

@@ -22,7 +22,7 @@ from vault.core.errors import KeyGone, Modified
 from vault.core.facets import Facets
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.record import SCHEMA, Record
-from vault.db import store
+from vault.db import groups
 from vault.db.engine import transact
 from vault.db.store import SealedRow
 from vault.keys.ring import EpochRow, GroupRow, Ring
@@ -41,7 +41,7 @@ class Opener:
 
     def load(self) -> None:
         """Read all epoch keys now, still wrapped: afterwards a forked process can open without the database."""
-        rows = transact(self._engine, lambda connection: list(store.epochs(connection, self._ledger)))
+        rows = transact(self._engine, lambda connection: list(groups.epochs(connection, self._ledger)))
         self._epochs = {row[0]: EpochRow(self._ledger, *row) for row in rows}
 
     def record_key(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
@@ -52,6 +52,8 @@ class Opener:
             KeyUnavailable, KeyGone: the provider cannot open the epoch key now, or ever.
         """
         epoch = self._epoch(row, leaf.seq)
+        if not epoch.wrapped:
+            raise KeyGone(f"the key of group {epoch.group} is destroyed, and so is every record under it")
         return self._ring.unwrap_record_key(epoch, row.wrapped_key, _commitment(leaf))
 
     def open(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
@@ -87,16 +89,17 @@ class Opener:
         """
         group = self.group_of(row)
         if group not in self._index_keys:
-            rows = transact(self._engine, lambda connection: store.groups(connection, self._ledger))
-            found = next((one for one in rows if one[0] == group), None)
-            if found is None:
+            rows = transact(self._engine, lambda connection: groups.listing(connection, self._ledger))
+            found = next((one for one in rows if one.name == group), None)
+            if found is None or not found.index_key:
                 raise KeyGone(f"group {group} has no index key")
-            self._index_keys[group] = self._ring.open_index_key(GroupRow(self._ledger, *found))
+            row_of_keys = GroupRow(self._ledger, found.name, found.key_ref, found.index_key)
+            self._index_keys[group] = self._ring.open_index_key(row_of_keys)
         return blind_tags(self._index_keys[group], record)
 
     def _epoch(self, row: SealedRow, seq: int | None = None) -> EpochRow:
         if row.epoch_id not in self._epochs:
-            found = transact(self._engine, lambda connection: store.epoch_row(connection, self._ledger, row.epoch_id))
+            found = transact(self._engine, lambda connection: groups.epoch_row(connection, self._ledger, row.epoch_id))
             if found is None:
                 raise Modified("the record key's epoch is unknown", str(self._ledger), seq)
             self._epochs[row.epoch_id] = EpochRow(self._ledger, *found)

@@ -1,23 +1,30 @@
-"""Provisioning: the keys a writer needs before it can seal, one provider call a group and a day.
+"""Provisioning: the keys a writer needs before it can seal, one provider call a stem and a day.
+
+A writer asks for a stem (``2029-01``) and is given the keys of the group that is written for it now (``2029-01.3``):
+the highest live generation (vault.generations), or one more where all are closed.
 
 Order for a group that is new: provider key, event, group row. A crash in between leaves a provider key that the next
 try finds, tells of again and uses; the group row is inserted at most once, whoever comes first, and every writer
-uses the one that stands.
+uses the one that stands. A provider key that was destroyed without ever having a row is passed over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
+from vault import generations
 from vault.context import Vault
-from vault.db import store
+from vault.core.errors import KeyGone
+from vault.core.groups import generation_of, name_of
+from vault.db import groups
 from vault.db.engine import transact
 from vault.keys.ring import EpochRow, GroupKeys, GroupRow
 
 OUTLAST_DAYS = 3
 """For so long a writer goes on with the keys it has; see WRITE_SECONDS in vault.keys.ring."""
+_PASSED_OVER = 16  # generations in a row whose key is gone before it had a row: more is no crash, but a lost key store
 
 
 class Provisioner:
@@ -26,7 +33,7 @@ class Provisioner:
     Args:
         announce: told of each group this process makes, so that the events ledger hears of every provider key, of some
             more than once.
-        ready: keys provisioned before, shared with others of this ledger.
+        ready: keys provisioned before, by stem and day, shared with others of this ledger.
     """
 
     def __init__(
@@ -47,42 +54,60 @@ class Provisioner:
         day = _day(now_us)
         return [keys for (_, known_day), keys in self._ready.items() if known_day == day]
 
-    def provide(self, names: Iterable[str], now_us: int) -> list[GroupKeys]:
-        """Return keys for the named groups, making what is missing.
+    def provide(self, stems: Iterable[str], now_us: int) -> list[GroupKeys]:
+        """Return keys for the named stems, making what is missing.
 
         Raises:
             KeyUnavailable, KeyGone: the provider cannot, and nothing was sealed.
         """
-        return [self._one(name, _day(now_us)) for name in sorted(set(names))]
+        return [self._one(stem, _day(now_us)) for stem in sorted(set(stems))]
 
-    def latest(self, name: str, now_us: int) -> GroupKeys | None:
-        """Return a group's keys of the last days: what a writer goes on with while the provider is out of reach."""
+    def latest(self, stem: str, now_us: int) -> GroupKeys | None:
+        """Return a stem's keys of the last days: what a writer goes on with while the provider is out of reach."""
         days = [_day(now_us - back * 86_400_000_000) for back in range(OUTLAST_DAYS + 1)]
-        return next((self._ready[(name, day)] for day in days if (name, day) in self._ready), None)
+        return next((self._ready[(stem, day)] for day in days if (stem, day) in self._ready), None)
 
-    def _one(self, name: str, day: str) -> GroupKeys:
-        keys = self._ready.get((name, day))
+    def forget(self, names: Collection[str]) -> None:
+        """Drop the keys of groups that are closed, opened ones too: what is asked for next is of another group."""
+        for place, keys in list(self._ready.items()):
+            if keys.group.group in names:
+                self._ready.pop(place, None)
+        for name in names:
+            self._vault.ring.forget(self._ledger, name)
+
+    def _one(self, stem: str, day: str) -> GroupKeys:
+        keys = self._ready.get((stem, day))
         if keys is None:
-            group = self._group(name)
+            group = self._group(stem)
             epoch = self._vault.ring.new_epoch(group, self._vault.writer, day)
             self._keep(epoch)
-            keys = self._ready[(name, day)] = GroupKeys(group, epoch)
+            keys = self._ready[(stem, day)] = GroupKeys(group, epoch)
         return keys
 
-    def _group(self, name: str) -> GroupRow:
-        standing = find_group(self._vault, self._ledger, name)
-        if standing is not None:
-            return standing
-        made = self._vault.ring.new_group(self._ledger, name)
-        # Told first: a crash in between tells it twice, and never leaves a key nobody was told of.
-        self._announce(made)
+    def _group(self, stem: str) -> GroupRow:
+        """Return the group that stands, or the next one, made. One that is closed meanwhile has another next."""
+        while (standing := generations.current(self._vault, self._ledger, stem)) is None:
+            made = self._next(stem)
+            # Told first: a crash in between tells it twice, and never leaves a key nobody was told of.
+            self._announce(made)
+            self._insert(made)
+        return standing
+
+    def _next(self, stem: str) -> GroupRow:
+        first = generation_of(generations.next_name(self._vault, self._ledger, stem))
+        for generation in range(first, first + _PASSED_OVER):
+            try:
+                return self._vault.ring.new_group(self._ledger, name_of(stem, generation))
+            except KeyGone:
+                if generation == first + _PASSED_OVER - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _insert(self, made: GroupRow) -> None:
         transact(
             self._vault.engine,
-            lambda connection: store.insert_group(connection, self._ledger, name, made.key_ref, made.index_key),
+            lambda connection: groups.insert_group(connection, self._ledger, made.group, made.key_ref, made.index_key),
         )
-        standing = find_group(self._vault, self._ledger, name)
-        assert standing is not None
-        return standing
 
     def _keep(self, epoch: EpochRow) -> None:
         row = {
@@ -94,13 +119,7 @@ class Provisioner:
             "day": epoch.day,
             "wrapped": epoch.wrapped,
         }
-        transact(self._vault.engine, lambda connection: store.insert_epoch(connection, row))
-
-
-def find_group(vault: Vault, ledger: UUID, name: str) -> GroupRow | None:
-    """Return the group's row as it stands in the database."""
-    rows = transact(vault.engine, lambda connection: store.groups(connection, ledger))
-    return next((GroupRow(ledger, group, ref, key) for group, ref, key in rows if group == name), None)
+        transact(self._vault.engine, lambda connection: groups.insert_epoch(connection, row))
 
 
 def _day(now_us: int) -> str:

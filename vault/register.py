@@ -52,7 +52,7 @@ class Register:
 
     Attributes:
         line: where events wait for their group.
-        keys: what seals details, by group and day.
+        keys: what seals details, by stem and day.
         person_key: makes people's ids; None until first needed.
         observe: told the name of each event that this process wrote.
     """

@@ -1,7 +1,8 @@
 """Sealers: what seals one ledger's records in a process that lives for long, whoever sends them.
 
 Keys belong to a day: with the first record of a new one every sealer begins without any, and says so (``Waiting``)
-until they are provided. While the key provider is out of reach, those of the last days go on.
+until they are provided. While the key provider is out of reach, those of the last days go on. Keys of a group that
+turned out to be closed are forgotten, and those of the stem's next one provided.
 
 Sealing takes no lock that anybody holds while waiting, so an event loop may seal.
 """
@@ -9,7 +10,7 @@ Sealing takes no lock that anybody holds while waiting, so an event loop may sea
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from vault import events
 from vault.context import Vault
@@ -48,7 +49,8 @@ class Sealers:
         self._terms = terms_of(vault, ledger, "")
         self._turning = threading.Lock()
         self._providing = threading.Lock()
-        self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # and the day they were made for
+        self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # by stem, and the day they were made for
+        self._closed: frozenset[str] = frozenset()
         self._today = _Day(0, Sealer(vault.ring, self._terms))
 
     def seal(self, raw: bytes, producer: str) -> Outcome:
@@ -66,17 +68,36 @@ class Sealers:
         lines = list(lines)
         outcomes = [self.seal(raw, producer) for raw in lines]
         for _ in range(_TRIES):
-            waiting = {one.group for one in outcomes if isinstance(one, Waiting)}
+            waiting = [one for one in outcomes if isinstance(one, Waiting)]
             if not waiting:
                 break
-            self.provide(waiting)
+            self.forget({one.gone for one in waiting if one.gone})
+            self.provide({one.stem for one in waiting})
             for at, one in enumerate(outcomes):
                 if isinstance(one, Waiting):
                     outcomes[at] = self.seal(lines[at], producer)
         return outcomes
 
-    def provide(self, groups: Iterable[str]) -> None:
-        """Get keys for groups; blocks.
+    @property
+    def closed(self) -> frozenset[str]:
+        """The groups that were found closed: what is sealed under one of them has to be sealed again."""
+        return self._closed
+
+    def forget(self, names: Collection[str]) -> None:
+        """Seal nothing under these groups any more: they are closed."""
+        if not names:
+            return
+        with self._providing:
+            self._closed |= frozenset(names)
+            for stem, (keys, _) in list(self._provisioned.items()):
+                if keys.group.group in names:
+                    del self._provisioned[stem]
+            self._today.first.forget(names)
+            for name in names:
+                self._vault.ring.forget(self._ledger.id, name)
+
+    def provide(self, stems: Iterable[str]) -> None:
+        """Get keys for stems; blocks.
 
         Raises:
             KeyUnavailable, KeyGone: there are none to go on with.
@@ -85,15 +106,15 @@ class Sealers:
             now = self._vault.clock()
             day = now // _DAY_US
             provisioner = Provisioner(self._vault, self._ledger.id, events.key_created(self._vault))
-            for group in set(groups):
-                known = self._provisioned.get(group)
+            for stem in set(stems):
+                known = self._provisioned.get(stem)
                 if known is None or known[1] != day:
                     try:
-                        known = (provisioner.provide([group], now)[0], day)
+                        known = (provisioner.provide([stem], now)[0], day)
                     except KeyUnavailable:
                         if known is None or day - known[1] > OUTLAST_DAYS:
                             raise
-                    self._provisioned[group] = known
+                    self._provisioned[stem] = known
                 self._day(day).first.provide([known[0]])
 
     def _day(self, number: int) -> _Day:

@@ -7,7 +7,7 @@ Nothing of a refused line leaves this module but its path, its reason and its id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -16,9 +16,10 @@ from uuid import UUID
 import msgspec
 
 from vault.core import entropy, envelope, facets, guard, leaf
-from vault.core.errors import RefusedInput
+from vault.core.errors import KeyGone, RefusedInput
 from vault.core.facets import Facets
 from vault.core.flags import Flag
+from vault.core.groups import generation_of, stem_of
 from vault.core.keeping import Facts, Keeping
 from vault.core.mac import hmac_sha256
 from vault.core.parse import Parsed, parse
@@ -66,9 +67,15 @@ class Refused(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A line that needs the keys of a group that was not provided yet."""
+    """A line that needs keys that were not provided yet.
 
-    group: str
+    Attributes:
+        stem: whose keys; see vault.core.groups.
+        gone: the group that was written for the stem until now and takes nothing any more; "" where there is none.
+    """
+
+    stem: str
+    gone: str = ""
 
 
 Outcome = Item | Refused | Waiting
@@ -81,18 +88,31 @@ class Sealer:
     def __init__(self, ring: Ring, terms: Terms) -> None:
         self._ring = ring
         self._terms = terms
-        self._keys: dict[str, tuple[GroupKeys, bytes]] = {}  # and the opened index key
+        self._keys: dict[str, tuple[GroupKeys, bytes]] = {}  # by stem, and the opened index key
+        self._gone: dict[str, str] = {}  # stem -> group whose key is destroyed
 
     def sibling(self, producer: str) -> Sealer:
         """Return a sealer for another producer of the same ledger; keys provided to either serve both."""
         twin = Sealer(self._ring, replace(self._terms, producer=producer))
-        twin._keys = self._keys
+        twin._keys, twin._gone = self._keys, self._gone
         return twin
 
     def provide(self, keys: Iterable[GroupKeys]) -> None:
-        """Use these keys from now on; the latest of a group wins."""
+        """Use these keys from now on; of one stem the highest generation wins, and of one group the latest."""
         for one in keys:
-            self._keys[one.group.group] = (one, self._ring.open_index_key(one.group))
+            stem = stem_of(one.group.group)
+            known = self._keys.get(stem)
+            if known is None or _follows(one, known[0]):
+                try:
+                    self._keys[stem] = (one, self._ring.open_index_key(one.group))
+                except KeyGone:  # closed and destroyed since it was provisioned
+                    self._gone[stem] = one.group.group
+
+    def forget(self, names: Collection[str]) -> None:
+        """Seal nothing under these groups any more: they are closed."""
+        for stem, (keys, _) in list(self._keys.items()):
+            if keys.group.group in names:
+                self._keys.pop(stem, None)
 
     def seal(self, lines: Iterable[bytes], now_us: int) -> list[Outcome]:
         """Return one outcome a line. ``now_us`` is when they were received."""
@@ -104,17 +124,33 @@ class Sealer:
         try:
             parsed = parse(raw, now_us=now_us, default_threshold=terms.threshold)
             noticed = _guarded(raw, parsed, accept_cards=terms.accept_cards)
-            keeping = terms.keep(_facts(parsed, now_us))
+            facts = _facts(parsed, now_us)
+            keeping = terms.keep(facts)
         except RefusedInput as refusal:
             return Refused(refusal.code, refusal.path, refusal.reason, _id_tag_of(raw, terms.id_key))
-        if keeping.group not in self._keys:
-            return Waiting(keeping.group)
+        stem = keeping.group.partition(".")[0]
+        held = self._keys.get(stem)  # once: another thread may have it forgotten
+        if held is None:
+            return Waiting(stem, self._gone.get(stem, ""))
         flags = int(parsed.flags) | noticed | int(keeping.flags)
-        return self._sealed(raw, parsed, facets_of(parsed, flags), keeping, received_at)
+        if facts.dates_trigger:
+            flags |= Flag.DATES_ANOTHER
+        try:
+            return self._sealed(raw, parsed, facets_of(parsed, flags), keeping, received_at, held)
+        except KeyGone:
+            return Waiting(stem, held[0].group.group)
 
-    def _sealed(self, raw: bytes, parsed: Parsed, columns: Facets, keeping: Keeping, received_at: str) -> Item:
+    def _sealed(
+        self,
+        raw: bytes,
+        parsed: Parsed,
+        columns: Facets,
+        keeping: Keeping,
+        received_at: str,
+        held: tuple[GroupKeys, bytes],
+    ) -> Item:
         terms, record = self._terms, parsed.record
-        keys, index_key = self._keys[keeping.group]
+        keys, index_key = held
         record_key = entropy.draw(32)
         salt = entropy.draw(facets.SALT_BYTES)
         context = context_of(columns, terms.ledger, terms.producer, record.producer_seq, record.schema)
@@ -122,7 +158,7 @@ class Sealer:
         tag = id_tag(terms.id_key, record.id)
         draft = leaf.record_draft(
             facets=facets.digest(columns, salt),
-            group=keeping.group,
+            group=keys.group.group,
             id_tag=tag,
             keep_until=keeping.keep_until,
             key=sealed.key_commitment,
@@ -143,7 +179,21 @@ class Sealer:
             columns,
             blind_tags(index_key, record),
         )
-        return Item(draft.head, draft.middle, tag, row, sealed.opening)
+        return Item(draft.head, draft.middle, tag, row, sealed.opening, keys.group.group)
+
+
+def unsealed(outcomes: Iterable[Outcome], names: Collection[str]) -> list[Outcome]:
+    """Return outcomes with those that are sealed under these groups, which are closed, waiting for other keys."""
+    return [
+        Waiting(stem_of(one.group), one.group) if isinstance(one, Item) and one.group in names else one
+        for one in outcomes
+    ]
+
+
+def _follows(one: GroupKeys, known: GroupKeys) -> bool:
+    if one.group.group == known.group.group:
+        return one.epoch.epoch_id != known.epoch.epoch_id
+    return generation_of(one.group.group) > generation_of(known.group.group)
 
 
 def id_tag(id_key: bytes, record_id: str) -> bytes:

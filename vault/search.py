@@ -2,7 +2,7 @@
 
     1. which grant of whoever asks names the ledger; none is a denial. Under a masked grant nothing may be looked for by
        what reading would mask: whoever guesses a customer would be told
-    2. one blind index a live group for each term that names a conversation, a transaction or a customer
+    2. one blind index a group for each term that names a conversation, a transaction or a customer
     3. query, bounded by the grant's period and classes and by the last checkpoint
     4. compare each row's facets with the leaf's digest: an edited row is no finding but MODIFIED
     5. decide under the events ledger's lock that the grant still holds, and commit the search with its range and count;
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing
-from vault.core.errors import Denied, Forked, Modified, UsageError
+from vault.core.errors import Denied, Forked, KeyGone, Modified, UsageError
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.grant import Grant, Scope
@@ -33,8 +33,9 @@ from vault.core.leaf import RecordLeaf
 from vault.core.record import API_CODES, OUTCOME_CODES
 from vault.core.standing import Standing
 from vault.core.tree import leaf_hash
-from vault.db import finding, store
+from vault.db import finding, groups
 from vault.db.engine import transact
+from vault.db.groups import StoredGroup
 from vault.events import Event, Ruling, refuse
 from vault.keys.ring import GroupRow
 from vault.ledgers import Ledger
@@ -197,7 +198,8 @@ def _find(vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: 
     checkpoint = vault.checkpoints.read(ledger.id)
     if checkpoint is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger.id))
-    tags = _tags(vault, ledger, wanted)
+    known = _groups(vault, ledger)
+    tags = _tags(vault, ledger, wanted, known)
     asked = finding.Wanted(
         start=_later(wanted.start, scope.start),
         end=_earlier(wanted.end, scope.end),
@@ -215,6 +217,11 @@ def _find(vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: 
     found = transact(
         vault.engine, lambda connection: finding.find(connection, ledger.id, asked, bounds.after, wanted.limit + 1)
     )
+    if any(value is not None for value in tags.values()):
+        later = _groups(vault, ledger)
+        if {one.name for one in later} != {one.name for one in known}:
+            # Records may have moved into a group that is new since the terms were computed: once more, with its key.
+            return _find(vault, ledger, wanted, bounds, scope)
     rows = [_checked(ledger, row) for row in found[: wanted.limit]]
     if scope.fields == "masked":
         rows = [row._replace(facets=_masked(row.facets)) for row in rows]
@@ -236,17 +243,32 @@ def _id_tag(vault: Vault, ledger: Ledger, record_id: str) -> bytes:
     return id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
 
 
-def _tags(vault: Vault, ledger: Ledger, wanted: Wanted) -> dict[str, tuple[int, ...] | None]:
-    """Return each term's blind index under every live group's key."""
+def _tags(vault: Vault, ledger: Ledger, wanted: Wanted, known: list[StoredGroup]) -> dict[str, tuple[int, ...] | None]:
+    """Return each term's blind index under the key of every group that can still hold a record."""
     terms = {name: getattr(wanted, name) for name in ("conversation", "transaction", "customer")}
-    if all(value is None for value in terms.values()):
-        return dict.fromkeys(terms)
-    rows = transact(vault.engine, lambda connection: store.groups(connection, ledger.id))
-    keys = [vault.ring.open_index_key(GroupRow(ledger.id, *row)) for row in rows]
+    keys = [] if all(value is None for value in terms.values()) else _index_keys(vault, ledger, known)
     return {
         name: None if value is None else tuple(blind_tag(key, name.encode(), value) for key in keys)
         for name, value in terms.items()
     }
+
+
+def _index_keys(vault: Vault, ledger: Ledger, known: list[StoredGroup]) -> list[bytes]:
+    keys = []
+    for one in known:
+        if one.state == "destroyed" or not one.index_key:
+            continue
+        try:
+            keys.append(vault.ring.open_index_key(GroupRow(ledger.id, one.name, one.key_ref, one.index_key)))
+        except KeyGone:
+            if one.state == "live":
+                raise
+            # Closed, and its key is dead already: whatever survives it was moved to another group before.
+    return keys
+
+
+def _groups(vault: Vault, ledger: Ledger) -> list[StoredGroup]:
+    return transact(vault.engine, lambda connection: groups.listing(connection, ledger.id))
 
 
 def _checked(ledger: Ledger, row: finding.FoundRow) -> Found:

@@ -1,7 +1,8 @@
 """Settlement: groups of sealed records from any number of producers become entries, and their answers come back.
 
     1. drop what came under a producer key that was revoked meanwhile; seal what was not sealed yet
-    2. link the rest in one transaction, durable and signed (vault.settling)
+    2. link the rest in one transaction, durable and signed (vault.settling); where a group was closed meanwhile, seal
+       what was under it again and link once more
     3. answer what is in the vault with its receipt, what was there already with the one receipt
     4. commit an event for each refusal and conflict, then answer those
 
@@ -17,11 +18,13 @@ from typing import NamedTuple
 from vault import producers, receipts
 from vault.context import Actor, Vault
 from vault.core import receipt
-from vault.core.errors import Denied, KeyUnavailable, VaultError
+from vault.core.errors import Denied, KeyGone, KeyUnavailable, Unavailable, VaultError
+from vault.intake import TRIES
 from vault.ledgers import Ledger
+from vault.linking import GroupsClosed, Item
 from vault.sealers import Sealers
-from vault.sealing import Outcome, Waiting
-from vault.settling import Result, Sent, Settler, Status
+from vault.sealing import Outcome, Waiting, unsealed
+from vault.settling import Batch, Result, Sent, Settler, Status
 
 
 class Entry(NamedTuple):
@@ -92,21 +95,52 @@ class Settlement:
         return held
 
     def _sealed(self, group: Sequence[Entry]) -> list[Outcome]:
-        """Step 1, where nobody sealed before: in the order they came, a producer at a time."""
-        outcomes: list[Outcome | None] = [entry.outcome for entry in group]
-        for producer in dict.fromkeys(entry.producer for entry in group if entry.outcome is None):
-            places = [at for at, entry in enumerate(group) if entry.outcome is None and entry.producer == producer]
+        """Step 1, where nobody sealed before, or under a group that is closed: in the order they came, a producer at a
+        time."""
+        closed = self._sealers.closed
+        outcomes = [
+            None if isinstance(entry.outcome, Item) and entry.outcome.group in closed else entry.outcome
+            for entry in group
+        ]
+        return self._completed(group, outcomes)
+
+    def _completed(self, group: Sequence[Entry], outcomes: list[Outcome | None]) -> list[Outcome]:
+        for producer in dict.fromkeys(
+            entry.producer for entry, one in zip(group, outcomes, strict=True) if one is None
+        ):
+            places = [at for at, one in enumerate(outcomes) if one is None and group[at].producer == producer]
             sealed = self._sealers.seal_all([group[at].raw for at in places], producer)
             for at, outcome in zip(places, sealed, strict=True):
                 outcomes[at] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def _again_sealed(self, group: Sequence[Entry], outcomes: Sequence[Outcome], closed: GroupsClosed) -> list[Outcome]:
+        """Seal again what was sealed under groups that are closed by now. Without keys it waits, and fails alone."""
+        self._sealers.forget(closed.groups)
+        left = unsealed(outcomes, closed.groups)
+        try:
+            return self._completed(group, [None if isinstance(one, Waiting) and one.gone else one for one in left])
+        except (KeyUnavailable, KeyGone):
+            return left
+
     def _linked(self, group: Sequence[Entry], outcomes: Sequence[Outcome]) -> list[Answer | VaultError]:
         """Steps 2 and 3. A record without keys, or one that came again and cannot be compared, fails alone."""
-        without = KeyUnavailable("there is no key for this record's group just now: send it again")
-        failed: dict[int, VaultError] = {at: without for at, one in enumerate(outcomes) if isinstance(one, Waiting)}
         sent = [Sent(at, entry.raw, entry.producer) for at, entry in enumerate(group)]
-        settled = self._settler.link(sent, outcomes, failed)
+        for _ in range(TRIES):
+            without = KeyUnavailable("there is no key for this record's group just now: send it again")
+            failed: dict[int, VaultError] = {at: without for at, one in enumerate(outcomes) if isinstance(one, Waiting)}
+            try:
+                settled = self._settler.link(sent, outcomes, failed)
+            except GroupsClosed as closed:
+                outcomes = self._again_sealed(group, outcomes, closed)
+            else:
+                return self._answers(group, settled, failed)
+        raise Unavailable("groups were closed again and again while records were on their way: send them again")
+
+    def _answers(
+        self, group: Sequence[Entry], settled: Batch, failed: dict[int, VaultError]
+    ) -> list[Answer | VaultError]:
+        """Step 3."""
         proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
         known = {one.seq for one in settled.results if one.status is Status.DUPLICATE and one.seq is not None}
         again = self._again(known, settled.appended.checkpoint)

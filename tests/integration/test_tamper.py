@@ -20,7 +20,7 @@ from vault import events, opening
 from vault.core import canonical, envelope, leaf, packing
 from vault.core.leaf import EventLeaf, GenesisLeaf, RecordLeaf
 from vault.core.tree import leaf_hash
-from vault.db import store
+from vault.db import groups, store
 from vault.db.store import SealedRow
 from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS
 from vault.keys.ring import EpochRow
@@ -300,5 +300,5 @@ def _beside(connection: Connection, ledger: UUID, seq: int) -> tuple[RecordLeaf 
     assert entry.sealed is not None
     assert not isinstance(place, GenesisLeaf)
     epoch_id = entry.sealed.epoch_id
-    (epoch,) = (EpochRow(ledger, *row) for row in store.epochs(connection, ledger) if row[0] == epoch_id)
+    (epoch,) = (EpochRow(ledger, *row) for row in groups.epochs(connection, ledger) if row[0] == epoch_id)
     return place, entry.sealed, epoch

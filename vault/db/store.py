@@ -148,6 +148,16 @@ def fetch_entries(connection: Connection, ledger_id: UUID, seqs: Sequence[int]) 
         yield AuditRow(row[0], row[1], row[2], sealed.get(row[0]), True)
 
 
+def fetch_leaves(connection: Connection, ledger_id: UUID, seqs: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Return (seq, stored leaf) by position, ascending; positions that have no leaf are left out."""
+    found = _driver(connection).execute(
+        "SELECT seq, leaf FROM vault.entry WHERE ledger_id = %s AND seq = ANY(%s) ORDER BY seq",
+        (ledger_id, list(seqs)),
+        binary=True,
+    )
+    yield from found
+
+
 def stream_leaves(connection: Connection, ledger_id: UUID, first: int, end: int | None) -> Iterator[tuple[int, bytes]]:
     """Stream (seq, stored leaf) in order from ``first``, up to but without ``end``."""
     return _stream(
