@@ -17,7 +17,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.commands import access, approver, running, trace, work
+from service.commands import access, approver, holds, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -379,6 +379,7 @@ for command in (
     access.user,
     access.grant,
     approver.approver,
+    holds.hold,
     trace.events,
     running.serve,
     running.up,

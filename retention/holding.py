@@ -26,11 +26,11 @@ from typing import Any, NamedTuple, cast
 
 from retention.held import Held, held_count
 from retention.inheriting import inherit_all
-from retention.saving import Saved, Stale, find, said, save, size_of, unchanged
+from retention.saving import Saved, find, said, save, size_of, unchanged
 from vault import events, grants, people
 from vault.context import Vault
 from vault.core import canonical, hold, leaf
-from vault.core.errors import Denied, Unknown, UsageError
+from vault.core.errors import Denied, Stale, Unknown, UsageError
 from vault.core.governance import Hold, HoldScope
 from vault.core.iso import COUNTRIES
 from vault.core.standing import Standing

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from retention.saving import Saved, Stale, find, save, size_of, terms_of, unchanged
+from retention.saving import Saved, find, save, size_of, terms_of, unchanged
 from vault import events, trace
 from vault.context import Vault
+from vault.core.errors import Stale
 from vault.core.governance import Hold
 from vault.core.standing import Standing
 from vault.events import Event, Ruling

@@ -13,17 +13,13 @@ from uuid import UUID
 
 from vault import selections
 from vault.context import Vault
-from vault.core.errors import Forked, VaultError
+from vault.core.errors import Forked, Stale
 from vault.core.governance import Disposal, DisposalState, Governance
 from vault.core.selection import Selection
 from vault.matching import Terms, matching
 
 _PASSED: Final[frozenset[DisposalState]] = frozenset({"destroying", "done"})
 _COMING: Final[frozenset[DisposalState]] = frozenset({"planned", "intended"})
-
-
-class Stale(VaultError):
-    """What was looked at before a decision is not so any more: look again. Never shown to anybody."""
 
 
 class Found(NamedTuple):

@@ -48,7 +48,8 @@ class LedgerView(Struct):
 
 
 class GrantAsk(Struct, forbid_unknown_fields=True):
-    """What an auditor asks to open. ``start`` and ``end`` bound ``occurred_at``, the end excluded."""
+    """What an auditor asks to open. ``start`` and ``end`` bound ``occurred_at``, the end excluded. ``duty`` is the
+    legal duty for which restricted records are to be opened; without it they stay closed."""
 
     ledgers: Annotated[list[LedgerName], Meta(min_length=1, max_length=16)]
     purpose: Line
@@ -58,6 +59,7 @@ class GrantAsk(Struct, forbid_unknown_fields=True):
     end: Instant | None = None
     classes: Annotated[list[Word], Meta(max_length=32)] = []
     fields: Literal["masked", "full"] = "masked"
+    duty: Word | None = None
 
 
 class GrantView(Struct):
@@ -71,6 +73,7 @@ class GrantView(Struct):
     end: str | None
     classes: list[str]
     fields: Literal["masked", "full"]
+    duty: str | None
     purpose: str
     case: str
     requested_at: str

@@ -42,6 +42,7 @@ def request(
     end: int | None,
     classes: tuple[str, ...],
     fields: str,
+    duty: str = "",
     purpose: str,
     case: str,
     expires_at: int,
@@ -51,6 +52,7 @@ def request(
 
     Args:
         start, end, expires_at: microseconds since the epoch; whole seconds count.
+        duty: the legal duty for which restricted records are to be opened, a word such as a rule's id; "" for none.
 
     Raises:
         UsageError: no purpose, no case, or something that no grant can say.
@@ -64,6 +66,7 @@ def request(
         raise UsageError("fields are 'masked' or 'full'")
     if len(classes) > 32 or not all(canonical.is_word(one) and 0 < len(one) <= 64 for one in classes):
         raise UsageError("record classes are up to 32 words of A-Z a-z 0-9 . _ : / + -")
+    require_duty(duty)
     if not 0 < len(ledgers) <= 16:
         raise UsageError("a grant names 1 to 16 ledgers")
     if not all(_FIRST <= instant <= _LAST for instant in (start, end, expires_at) if instant is not None):
@@ -74,6 +77,7 @@ def request(
         _whole(end),
         tuple(sorted(set(classes))),
         cast(Fields, fields),
+        duty,
     )
     expires_at = expires_at // 1_000_000 * 1_000_000
     name = "g-" + b32encode(random(10)).decode().lower()
@@ -85,6 +89,8 @@ def request(
         "fields": fields,
         "expires_at": leaf.instant(expires_at // 1_000_000),
     }
+    if duty:
+        facts["duty"] = duty
     for end_name, instant in (("start", scope.start), ("end", scope.end)):
         if instant is not None:
             facts[end_name] = leaf.instant(instant // 1_000_000)
@@ -190,6 +196,12 @@ def _denied(act: str, facts: dict[str, Any], code: str) -> Event:
 
 def _whole(instant: int | None) -> int | None:
     return None if instant is None else instant // 1_000_000 * 1_000_000
+
+
+def require_duty(duty: str) -> None:
+    """Raise ``UsageError`` unless a duty is a word, or none."""
+    if not canonical.is_word(duty) or len(duty) > 64:
+        raise UsageError("a legal duty is a word of up to 64 of A-Z a-z 0-9 . _ : / + -, such as a rule's id")
 
 
 def require_text(name: str, text: str) -> None:

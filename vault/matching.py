@@ -30,8 +30,9 @@ from vault.core.facets import Facets
 from vault.core.leaf import RecordLeaf
 from vault.core.record import Record
 from vault.core.selection import Selection
-from vault.db import finding, store
+from vault.db import finding, groups, store
 from vault.db.engine import transact
+from vault.db.groups import StoredGroup
 from vault.db.store import SealedRow
 from vault.keys.ring import GroupRow
 from vault.opening import Opener
@@ -79,12 +80,14 @@ class Entry(NamedTuple):
 
 
 def matching(vault: Vault, ledger: UUID, terms: Terms, first: int, size: int) -> Iterator[Match]:
-    """Yield the records at positions from ``first`` and below ``size`` that match, ascending.
+    """Yield the records at positions from ``first`` and below ``size`` that match: ascending, and from the beginning
+    again where records may have moved to a group that is new since.
 
     Raises:
         KeyUnavailable: ids are looked for, and the key of a group's blind indexes is out of reach.
     """
-    tags = _tags(vault, ledger, terms)
+    known = _groups(vault, ledger)
+    tags = _tags(vault, ledger, terms, known)
     wanted = finding.Matching(
         first,
         size,
@@ -102,8 +105,10 @@ def matching(vault: Vault, ledger: UUID, terms: Terms, first: int, size: int) ->
         for row in page:
             yield _match(ledger, row)
         if len(page) < _PAGE:
-            return
+            break
         wanted = replace(wanted, first_seq=page[-1].seq + 1)
+    if wanted.by_tags and {one.name for one in _groups(vault, ledger)} != {one.name for one in known}:
+        yield from matching(vault, ledger, terms, first, size)
 
 
 def standing_of(vault: Vault, ledger: UUID, chosen: Selection) -> Selection:
@@ -154,18 +159,32 @@ class Reader:
         return msgspec.json.decode(self.raw(entry), type=Record)
 
 
-def _tags(vault: Vault, ledger: UUID, terms: Terms) -> dict[str, tuple[int, ...]]:
-    """Return every id's blind index under every living group's key."""
-    made: dict[str, list[int]] = {name: [] for name in terms.named}
-    if any(terms.named.values()):
-        for row in transact(vault.engine, lambda connection: finding.living_groups(connection, ledger)):
-            try:
-                key = vault.ring.open_index_key(GroupRow(ledger, *row))
-            except KeyGone:  # it is being destroyed at this moment
-                continue
-            for name, values in terms.named.items():
-                made[name] += [blind_tag(key, name.encode(), value) for value in values]
-    return {name: tuple(tags) for name, tags in made.items()}
+def _tags(vault: Vault, ledger: UUID, terms: Terms, known: list[StoredGroup]) -> dict[str, tuple[int, ...]]:
+    """Return every id's blind index under the key of every group that can still hold a record."""
+    keys = index_keys(vault, ledger, known) if any(terms.named.values()) else []
+    return {
+        name: tuple(blind_tag(key, name.encode(), value) for key in keys for value in values)
+        for name, values in terms.named.items()
+    }
+
+
+def index_keys(vault: Vault, ledger: UUID, known: list[StoredGroup]) -> list[bytes]:
+    """Return the keys of blind indexes of the groups that can still hold a record."""
+    keys = []
+    for one in known:
+        if one.state == "destroyed" or not one.index_key:
+            continue
+        try:
+            keys.append(vault.ring.open_index_key(GroupRow(ledger, one.name, one.key_ref, one.index_key)))
+        except KeyGone:
+            if one.state == "live":
+                raise
+            # Closed, and its key is dead already: whatever survives it was moved to another group before.
+    return keys
+
+
+def _groups(vault: Vault, ledger: UUID) -> list[StoredGroup]:
+    return transact(vault.engine, lambda connection: groups.listing(connection, ledger))
 
 
 def _page(vault: Vault, ledger: UUID, wanted: finding.Matching) -> list[finding.ScannedRow]:

@@ -5,7 +5,8 @@
     3. verify it: the leaf is under a signed checkpoint, the facets are those it commits to. Only then is what they say
        (when it happened, of which class) good enough to decide by
     4. decide under the events ledger's lock whether a grant opens it, and commit and sign the access event, or the
-       denial's; where that fails there is no plaintext
+       denial's; where that fails there is no plaintext. A restricted record (vault.restricting) is opened for a legal
+       duty only: the grant's, or the one that the passphrase's holder names
     5. open with every commitment
     6. hand out exactly the stored bytes, or, under a masked grant, what masking lets through
 
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,7 +28,7 @@ from vault import events, proving
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing, receipt
 from vault.core.envelope import opening as opening_of
-from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, Unknown, UsageError
+from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, Stale, Unknown, UsageError
 from vault.core.grant import NO_AUDITOR, Grant
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
@@ -36,10 +38,14 @@ from vault.db import store
 from vault.db.engine import transact
 from vault.db.store import SealedRow
 from vault.events import Event, Ruling, Told, refuse
+from vault.grants import require_duty
 from vault.ledgers import Ledger
 from vault.linking import append
 from vault.opening import Opener
+from vault.restricting import CODE, Restricted
 from vault.sealing import from_columns, id_tag
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +84,24 @@ class _Verified:
     row: SealedRow
     occurred_at: int
     record_class: str
+    flags: int
 
 
-def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str | None = None) -> Reading:
+def read(
+    vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str | None = None, duty: str = ""
+) -> Reading:
     """Open one record.
 
     Args:
         purpose: why; under a grant it may be empty, since the grant has its own.
         grant: id of the grant to use; None takes one that opens the record, a full one before a masked one.
+        duty: the legal duty for which the passphrase's holder opens a restricted record; a grant has its own.
 
     Raises:
-        UsageError: no purpose, no text, or no such record in this ledger (the look-up is an event as well).
+        UsageError: no purpose, no text, a duty that is no word or stands beside a login; or no such record in this
+            ledger (the look-up is an event as well).
         Unknown: the same for whoever reads under a grant, and also where no grant of theirs reaches the record.
-        Denied: whoever reads has no grant for this ledger.
+        Denied: whoever reads has no grant for this ledger, or the record is restricted and no duty is named.
         Modified, Missing, Forked: what is stored is not what was promised. Nothing can be destroyed lawfully yet, so a
             record that is not there is missing.
     """
@@ -98,6 +109,9 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
         raise UsageError("--purpose must say why the record is opened")
     if not _is_text(record_id + purpose):
         raise UsageError("record id and --purpose must be UTF-8 text")
+    require_duty(duty)
+    if duty and not vault.actor.break_glass:
+        raise UsageError("the duty is named by the grant, and approved with it: leave --duty out")
     tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
     require_grant(vault, ledger.id, "record.open", {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}, grant)
     seq = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, [tag])).get(tag)
@@ -112,19 +126,29 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
         events.record(vault, "record.unsound", facts, details)
         raise
 
-    def decide(standing: Standing) -> Ruling[Grant | None]:
+    def decide(restricted: Restricted, standing: Standing) -> Ruling[Grant | None]:
+        restricted.require_current(standing.governance)
+        closed = restricted.has(seq, found.flags)
+        at = {**facts, "seq": seq}
         if _reads_freely(vault, standing):
-            return Ruling([Event("record.opened", {**facts, "seq": seq}, details)], None)
+            if closed and not duty:
+                return refuse(_restricted("name it with --duty"), denial("record.open", CODE, at))
+            return Ruling([Event("record.opened", at | ({"duty": duty} if closed else {}), details)], None)
         held = held_grants(vault, standing, str(ledger.id), grant)
         if not held:
             return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
-        for one in held:
-            if one.scope.covers(str(ledger.id), found.occurred_at, found.record_class):
-                told = {**facts, "seq": seq, "grant": one.id, "fields": one.scope.fields}
+        reaching = [one for one in held if one.scope.covers(str(ledger.id), found.occurred_at, found.record_class)]
+        for one in reaching:
+            if one.scope.duty or not closed:
+                told = at | {"grant": one.id, "fields": one.scope.fields}
+                told |= {"duty": one.scope.duty} if closed else {}
                 return Ruling([Event("record.opened", told, details)], one)
-        return refuse(_unknown(), denial("record.open", "scope", {**facts, "seq": seq}))
+        if reaching:
+            why = "ask for a grant that names it (--duty), and have it approved"
+            return refuse(_restricted(why), denial("record.open", CODE, at | {"grant": reaching[0].id}))
+        return refuse(_unknown(), denial("record.open", "scope", at))
 
-    told, used = events.rule(vault, decide)
+    told, used = rule_restricted(vault, ledger.id, decide)
     opener = Opener(vault.engine, vault.ring, ledger.id)
     raw = opener.open(found.leaf, found.row)
     if msgspec.json.decode(raw, type=_Identified).id != record_id:
@@ -142,6 +166,17 @@ def read(vault: Vault, ledger: Ledger, record_id: str, purpose: str, grant: str 
         told.seq,
         found.checkpoint_size,
     )
+
+
+def rule_restricted(vault: Vault, ledger: UUID, decide: Callable[[Restricted, Standing], Ruling[R]]) -> tuple[Told, R]:
+    """Decide as ``vault.events.rule`` does, by what is restricted at that very moment: ``decide`` is asked again while
+    it raises ``Stale``, with what is restricted by then."""
+    while True:
+        decided = partial(decide, Restricted.of(vault, ledger))
+        try:
+            return events.rule(vault, decided)
+        except Stale:
+            continue
 
 
 def require_whole(vault: Vault, ledger: Ledger) -> None:
@@ -253,6 +288,10 @@ def _not_there(
     return nothing
 
 
+def _restricted(what: str) -> Denied:
+    return Denied(f"this record is restricted: it is opened for a legal duty only; {what}")
+
+
 def _unknown() -> Unknown:
     return Unknown("no record with this id lies within a grant of yours")
 
@@ -278,7 +317,7 @@ def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
     data, proof = proving.prove(vault, ledger.id, [seq], note)[seq]
     if data != stored:
         raise Modified("the leaf changed while it was read", place, seq)
-    return _Verified(found, data, proof, size, row, columns.occurred_at, columns.record_class)
+    return _Verified(found, data, proof, size, row, columns.occurred_at, columns.record_class, columns.flags)
 
 
 def _checkpoint(vault: Vault, ledger: Ledger, seq: int) -> tuple[str, int]:

@@ -8,6 +8,10 @@
     5. decide under the events ledger's lock that the grant still holds, and commit the search with its range and count;
        the terms are sealed. Only then does the page leave
 
+A restricted record (vault.restricting) is found like any other: its facets are what it is counted by. A search for a
+customer is the exception: restricted records are what somebody wanted forgotten, so who they are about is told only
+under a grant that names a legal duty. Such a page may be short, or empty, and still have a cursor.
+
 Under a masked grant facets show what reading would show of the same fields (vault.core.masking).
 
 Not checked: that each leaf is under the checkpoint. Opening a record checks it, and so does ``vault.audit``. Nor is any
@@ -25,7 +29,7 @@ from typing import Any, NamedTuple
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing
-from vault.core.errors import Denied, Forked, KeyGone, Modified, UsageError
+from vault.core.errors import Denied, Forked, Modified, UsageError
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.grant import Grant, Scope
@@ -37,9 +41,10 @@ from vault.db import finding, groups
 from vault.db.engine import transact
 from vault.db.groups import StoredGroup
 from vault.events import Event, Ruling, refuse
-from vault.keys.ring import GroupRow
 from vault.ledgers import Ledger
+from vault.matching import index_keys
 from vault.reading import denial, held_grants, no_grant
+from vault.restricting import Restricted
 from vault.sealing import blind_tag, from_columns, id_tag
 
 MOST = 500
@@ -119,13 +124,14 @@ def search(vault: Vault, ledger: Ledger | None, wanted: Wanted, grant: str | Non
         raise AssertionError("unreachable")
     place = str(ledger.id)
     held = held_grants(vault, vault.register.standing(), place, grant)
+    if wanted.customer is not None:
+        held.sort(key=lambda one: not one.scope.duty)
     rows: list[Found] = []
-    more = False
+    cursor = None
     if held:
         _require_shown(vault, place, wanted, held[0])
-        rows, more = _find(vault, ledger, wanted, bounds, held[0].scope)
+        rows, cursor = _find(vault, ledger, wanted, bounds, held[0].scope)
     access = _tell(vault, place, wanted, rows, held[0] if held else None)
-    cursor = f"{rows[-1].facets.occurred_at}.{rows[-1].seq}" if more else None
     return Page(rows, cursor, access)
 
 
@@ -193,8 +199,10 @@ def _bounds(wanted: Wanted) -> _Bounds:
     return _Bounds(api, None if wanted.outcome is None else OUTCOME_CODES[wanted.outcome], flags, after)
 
 
-def _find(vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: Scope) -> tuple[list[Found], bool]:
-    """Steps 2 to 4. Returns the rows, and whether there are more."""
+def _find(
+    vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: Scope
+) -> tuple[list[Found], str | None]:
+    """Steps 2 to 4. Returns the rows, and where to go on after them."""
     checkpoint = vault.checkpoints.read(ledger.id)
     if checkpoint is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger.id))
@@ -223,9 +231,13 @@ def _find(vault: Vault, ledger: Ledger, wanted: Wanted, bounds: _Bounds, scope: 
             # Records may have moved into a group that is new since the terms were computed: once more, with its key.
             return _find(vault, ledger, wanted, bounds, scope)
     rows = [_checked(ledger, row) for row in found[: wanted.limit]]
+    cursor = f"{rows[-1].facets.occurred_at}.{rows[-1].seq}" if len(found) > wanted.limit else None
+    if wanted.customer is not None and not scope.duty:
+        restricted = Restricted.of(vault, ledger.id)
+        rows = [row for row in rows if not restricted.has(row.seq, row.facets.flags)]
     if scope.fields == "masked":
         rows = [row._replace(facets=_masked(row.facets)) for row in rows]
-    return rows, len(found) > wanted.limit
+    return rows, cursor
 
 
 def _masked(columns: Facets) -> Facets:
@@ -246,25 +258,11 @@ def _id_tag(vault: Vault, ledger: Ledger, record_id: str) -> bytes:
 def _tags(vault: Vault, ledger: Ledger, wanted: Wanted, known: list[StoredGroup]) -> dict[str, tuple[int, ...] | None]:
     """Return each term's blind index under the key of every group that can still hold a record."""
     terms = {name: getattr(wanted, name) for name in ("conversation", "transaction", "customer")}
-    keys = [] if all(value is None for value in terms.values()) else _index_keys(vault, ledger, known)
+    keys = [] if all(value is None for value in terms.values()) else index_keys(vault, ledger.id, known)
     return {
         name: None if value is None else tuple(blind_tag(key, name.encode(), value) for key in keys)
         for name, value in terms.items()
     }
-
-
-def _index_keys(vault: Vault, ledger: Ledger, known: list[StoredGroup]) -> list[bytes]:
-    keys = []
-    for one in known:
-        if one.state == "destroyed" or not one.index_key:
-            continue
-        try:
-            keys.append(vault.ring.open_index_key(GroupRow(ledger.id, one.name, one.key_ref, one.index_key)))
-        except KeyGone:
-            if one.state == "live":
-                raise
-            # Closed, and its key is dead already: whatever survives it was moved to another group before.
-    return keys
 
 
 def _groups(vault: Vault, ledger: Ledger) -> list[StoredGroup]:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import click
 
 from service import home as homes
 from service.accounts import Accounts
+from service.commands.moments import MOMENT, instant, microseconds, perhaps_microseconds
 from service.routes.grants import view
 from service.terminal import Commands, opened_vault, say
 from vault import grants, ledgers, people, producers
@@ -26,8 +27,6 @@ from vault.context import Vault
 from vault.core.errors import UsageError
 from vault.core.grant import ROLES
 from vault.grants import Told
-
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
 
 @click.group(cls=Commands)
@@ -58,8 +57,8 @@ def list_producers() -> None:
             "producer": one.producer,
             "id": one.id,
             "ledgers": sorted(names.get(ledger, ledger) for ledger in one.ledgers),
-            "added_at": _instant(one.added_at),
-            "revoked_at": None if one.revoked_at is None else _instant(one.revoked_at),
+            "added_at": instant(one.added_at),
+            "revoked_at": None if one.revoked_at is None else instant(one.revoked_at),
         }
         for one in found
     ]
@@ -109,7 +108,7 @@ def list_users() -> None:
             "person": one.person.id,
             "roles": sorted(one.person.roles),
             "disabled": one.person.disabled,
-            "added_at": _instant(one.person.added_at),
+            "added_at": instant(one.person.added_at),
         }
         for one in found
     ]
@@ -144,11 +143,12 @@ def _as_user(command: Any) -> Any:
 @click.option("--ledger", "names", multiple=True, required=True, help="A ledger to open; repeat it.")
 @click.option("--purpose", required=True, help="Why; sealed into the request.")
 @click.option("--case", required=True, help="The case it belongs to; sealed into the request.")
-@click.option("--until", type=_MOMENT, required=True, metavar="TIME", help="When the grant ends, UTC.")
-@click.option("--from", "first", type=_MOMENT, metavar="TIME", help="Only what occurred from here, UTC.")
-@click.option("--to", "end", type=_MOMENT, metavar="TIME", help="Only what occurred before this, UTC.")
+@click.option("--until", type=MOMENT, required=True, metavar="TIME", help="When the grant ends, UTC.")
+@click.option("--from", "first", type=MOMENT, metavar="TIME", help="Only what occurred from here, UTC.")
+@click.option("--to", "end", type=MOMENT, metavar="TIME", help="Only what occurred before this, UTC.")
 @click.option("--class", "classes", multiple=True, help="Only this record class; repeat it.")
 @click.option("--fields", type=click.Choice(["masked", "full"]), default="masked", show_default=True)
+@click.option("--duty", metavar="WORD", default="", help="The legal duty that restricted records are opened for.")
 def request_grant(
     name: str,
     names: tuple[str, ...],
@@ -159,19 +159,21 @@ def request_grant(
     end: datetime | None,
     classes: tuple[str, ...],
     fields: str,
+    duty: str,
 ) -> None:
     """Ask for a grant. A compliance officer, somebody else, has to approve it."""
     with logged_in(name) as vault:
         told = grants.request(
             vault,
             [ledgers.get(vault, one) for one in names],
-            start=_microseconds(first),
-            end=_microseconds(end),
+            start=perhaps_microseconds(first),
+            end=perhaps_microseconds(end),
             classes=classes,
             fields=fields,
+            duty=duty,
             purpose=purpose,
             case=case,
-            expires_at=_microseconds(until) or 0,
+            expires_at=microseconds(until),
             random=os.urandom,
         )
         _say_grants(vault, [told])
@@ -249,7 +251,7 @@ def _say_grants(vault: Vault, found: list[Told], *, many: bool = False) -> None:
     views = [view(one, vault.clock()) for one in found]
     words = [
         f"{one.grant}  {one.state:<9}  {one.fields:<6}  {','.join(names.get(each, each) for each in one.ledgers)}  "
-        f"until {one.expires_at}  {one.auditor}  {one.case}: {one.purpose}"
+        f"{f'duty {one.duty}  ' if one.duty else ''}until {one.expires_at}  {one.auditor}  {one.case}: {one.purpose}"
         for one in views
     ]
     rows = [{name: getattr(one, name) for name in one.__struct_fields__} for one in views]
@@ -258,11 +260,3 @@ def _say_grants(vault: Vault, found: list[Told], *, many: bool = False) -> None:
 
 def _listed(value: object) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list) else []
-
-
-def _instant(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)

@@ -13,6 +13,7 @@ Every error is one clear line: what, where, what to do. It never carries record 
         KeyUnavailable    a key cannot be reached just now (retryable)
         KeyGone           a key does not exist, is disabled or destroyed (permanent)
         UnknownOutcome    a commit whose result nobody knows; a retry with the same ids settles it
+      Stale               nobody: a decision was prepared for what is not so any more; its maker looks again
       EvidenceError       everybody: what is stored does not match what was promised
         Modified     10
         Missing      11
@@ -85,6 +86,11 @@ class KeyGone(Unavailable):
 
 class UnknownOutcome(Unavailable):
     """The connection or the commit ended without an answer; only a retry with the same ids can tell."""
+
+
+class Stale(VaultError):
+    """Raised by a decision (vault.events.rule): what was looked at before it is not so any more. Nothing was committed;
+    whoever asked looks again, and nobody is shown this."""
 
 
 class EvidenceError(VaultError):

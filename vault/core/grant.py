@@ -33,6 +33,7 @@ class Scope:
         start, end: bounds of ``occurred_at``, the end excluded.
         classes: record classes; empty means all.
         fields: ``full`` shows the record's exact bytes, ``masked`` only what ``vault.core.masking`` lets through.
+        duty: the legal duty that restricted records are opened for, a word; "" leaves them closed.
     """
 
     ledgers: tuple[str, ...]
@@ -40,6 +41,7 @@ class Scope:
     end: int | None
     classes: tuple[str, ...]
     fields: Fields
+    duty: str = ""
 
     def covers(self, ledger: str, occurred_at: int, record_class: str) -> bool:
         """Say whether a record lies inside."""

@@ -184,6 +184,7 @@ def _grant_requested(standing: Standing, _actor: str, facts: Mapping[str, Any], 
         None if end is None else microseconds(end),
         tuple(facts["classes"]),
         cast(Fields, facts["fields"]),
+        facts.get("duty", ""),
     )
     grant = facts["grant"]
     standing.grants[grant] = Grant(grant, facts["auditor"], scope, at, microseconds(facts["expires_at"]), seq)

@@ -19,7 +19,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, FromClause, func, literal, or_, select, tuple_
 
 from vault.core.errors import Missing
-from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, key_group, sealed
+from vault.db.tables import FACET_COLUMNS, TAG_COLUMNS, entry, sealed
 
 # What Python can hold. Nothing else was ever sealed: a row beyond was edited, is not found, and fails verification.
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -158,15 +158,6 @@ def present(connection: Connection, ledger_id: UUID, seqs: Collection[int]) -> s
     """Return which of these positions still have what is sealed beside their leaf."""
     statement = select(sealed.c.seq).where(sealed.c.ledger_id == ledger_id, sealed.c.seq.in_(seqs))
     return set(connection.execute(statement).scalars())
-
-
-def living_groups(connection: Connection, ledger_id: UUID) -> list[tuple[str, str, bytes]]:
-    """Return (group, key reference, wrapped index key) of a ledger's groups whose keys were not destroyed."""
-    columns = (key_group.c.name, key_group.c.key_ref, key_group.c.index_key)
-    found = connection.execute(
-        select(*columns).where(key_group.c.ledger_id == ledger_id, key_group.c.state != "destroyed")
-    )
-    return [(row[0], row[1], bytes(row[2])) for row in found]
 
 
 def _by_key(connection: Connection, ledger_id: UUID, wanted: Wanted) -> list[ColumnElement[bool]] | None:
