@@ -2,11 +2,10 @@
 
 Forked, not spawned: no key is ever pickled or put on a command line.
 
-    with pool(2, begin, what) as workers:
-        future = workers.submit(work, item)
+    for made in each(job, items, processes=2): ...
 
-In a worker ``begin(*what)`` runs first. What it is given is not pickled either. A worker that needs the database makes
-its own connection: ``engine.dispose(close=False)`` leaves those of its parent alone.
+The job is inherited too; only items and what is made of them are pickled. A worker that needs the database makes its
+own connection: ``engine.dispose(close=False)`` in ``Job.after_fork`` leaves those of its parent alone.
 """
 
 from __future__ import annotations
@@ -15,14 +14,49 @@ import contextlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from vault.core.errors import Unavailable
 
+Given = TypeVar("Given")
 R = TypeVar("R")
+Given_contra = TypeVar("Given_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Job(Protocol[Given_contra, R_co]):
+    """What workers do with each item."""
+
+    def after_fork(self) -> None:
+        """In a worker, before the first item: leave what belongs to the parent alone."""
+
+    def __call__(self, item: Given_contra, /) -> R_co:
+        """Return what becomes of one item; something that can be pickled."""
+        ...
+
+
+def each(job: Job[Given, R], items: Iterable[Given], *, processes: int) -> Iterator[R]:
+    """Yield what a job makes of each item, in order; ``processes`` below 2 works in this process.
+
+    Raises:
+        Unavailable: a worker died.
+        Whatever the job raises.
+    """
+    if processes < 2:
+        yield from map(job, items)
+        return
+    waiting: deque[Future[R]] = deque()
+    with pool(processes, _take_on, (job,)) as workers:
+        for item in items:
+            waiting.append(workers.submit(_work, item))
+            if len(waiting) > processes + 1:  # one beyond the busy workers keeps them busy
+                yield result(waiting.popleft())
+        while waiting:
+            yield result(waiting.popleft())
 
 
 @contextlib.contextmanager
@@ -69,6 +103,20 @@ def end_with_parent(reading: int, writing: int) -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+_job: Job[Any, Any] | None = None
+
+
+def _take_on(job: Job[Any, Any]) -> None:
+    global _job
+    job.after_fork()
+    _job = job
+
+
+def _work(item: Any) -> Any:
+    assert _job is not None
+    return _job(item)
 
 
 def _begin(ends: tuple[int, int], begin: Callable[..., None], what: tuple[Any, ...]) -> None:
