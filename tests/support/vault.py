@@ -68,6 +68,14 @@ class Installation:
                 vault = stack.enter_context(wiring.open_vault(self.home, PASSPHRASE))
             yield vault
 
+    @contextmanager
+    def retaining(self) -> Iterator[Vault]:
+        """Open it with its keys, in the role that closes groups, moves records and deletes what dead keys leave."""
+        with ExitStack() as stack:
+            with mock.patch.dict(os.environ, self.environment()):
+                vault = stack.enter_context(wiring.open_for_retention(self.home, PASSPHRASE))
+            yield vault
+
     def initialise(self) -> bool:
         """Run what ``reasonvault init`` runs, with a passphrase that costs nothing to try."""
         with mock.patch.dict(os.environ, self.environment()):
