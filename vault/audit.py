@@ -1,10 +1,12 @@
 """Audit: read everything again and believe nothing that can be computed.
 
-    1. the events ledger first: it tells which ledgers were ever made, and with which genesis
+    1. the events ledger first: it tells which ledgers were ever made, with which genesis, and what was destroyed
     2. every ledger that the events, the checkpoints outside the database or the database itself know of
-    3. for each: checkpoint signature, head, then all entries in one stream (vault.checking)
+    3. for each: checkpoint signature, head, then all entries in one stream (vault.checking); what does not stand there
+       is compared with what the events say (vault.erasure)
 
-Streams: memory does not grow with the ledger. Needs keys only at depth ``open``.
+Streams: memory does not grow with the ledger. Needs keys only at depth ``open``. The events ledger's leaves are read a
+second time where some of its own entries were destroyed, since what explains that stands behind them.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ from sqlalchemy import Connection, Engine
 
 from vault.checking import Announced, Checker
 from vault.checkpoints import Checkpoints
+from vault.core import leaf, packing
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError, Forked, KeyGone, Missing, Modified, UsageError
-from vault.core.leaf import Leaf
+from vault.core.leaf import EventLeaf, Leaf
+from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import AuditRow, HeadRow, LedgerRow
+from vault.erasure import Deferred, Evidence, Judge
 from vault.keys.ring import Ring
 from vault.opening import Opener
+from vault.selections import loader
+from vault.testimony import Testimony
 from vault.verdict import Depth, LedgerReport, Verdict
 
 Progress = Callable[[str, int, int], None]
@@ -69,7 +76,7 @@ def audit(
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
         first = _Audit(connection, checkpoints, signed, depth, engine, ring, watch, progress)
-        reports = [first.ledger(events, known.get(events), None)]
+        reports = [first.events(events, known.get(events))]
         announced = first.announced
         universe = [*announced, *signed, *known]
         wanted = [ledger for ledger in dict.fromkeys(universe) if ledger != events]
@@ -144,6 +151,7 @@ class _Audit:
         self._ring = ring
         self._watch = watch
         self._progress = progress
+        self._evidence: Evidence | None = None
         self.announced: dict[UUID, Announced] = {}
 
     def never_came_to_be(self, ledger: UUID) -> bool:
@@ -151,7 +159,42 @@ class _Audit:
         checkpoint = self._signed.get(ledger)
         return checkpoint is not None and checkpoint.size == 0
 
+    def events(self, ledger: UUID, row: LedgerRow | None) -> LedgerReport:
+        """Verify the events ledger, and take what it says about destruction for evidence."""
+        report, head = self._begin(ledger, row, None)
+        told, deferred = Testimony(report.size), Deferred()
+        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), deferred)
+        for parsed in self._checked(checker, report, head):
+            if isinstance(parsed, EventLeaf):
+                told.take(parsed)
+        self._finish(checker, report, head, row, None)
+        if told.waits and report.cleared and self._is_signed_by_now(ledger, checker.frontier):
+            told.believe()
+        if told.fault is not None:
+            report.add(Verdict.MODIFIED, *told.fault)
+        self._evidence = told.evidence(checker.tenant, loader(self._connection), whole=report.cleared)
+        if self._depth is not Depth.LEAVES and self._evidence.destructions.of(str(ledger)):
+            deferred.settle(Judge(self._evidence, ledger), report, self._leaves(ledger))
+        else:
+            deferred.give_up(report)
+        return report
+
     def ledger(self, ledger: UUID, row: LedgerRow | None, told: Announced | None) -> LedgerReport:
+        """Verify another ledger, once the events are."""
+        assert self._evidence is not None
+        report, head = self._begin(ledger, row, told)
+        judge = Judge(self._evidence, ledger)
+        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), judge)
+        for _ in self._checked(checker, report, head):
+            pass
+        self._finish(checker, report, head, row, told)
+        if self._depth is not Depth.LEAVES:
+            judge.finish(report)
+        return report
+
+    def _begin(
+        self, ledger: UUID, row: LedgerRow | None, told: Announced | None
+    ) -> tuple[LedgerReport, HeadRow | None]:
         report = LedgerReport(ledger, origin=self._checkpoints.origin(ledger))
         report.name = row.name if row else told.name if told else "?"
         report.kind = row.kind if row else "?"
@@ -163,18 +206,54 @@ class _Audit:
                 "the ledger is gone from the database" if row is None else "no head row",
             )
         against_checkpoint(self._checkpoints, report, head, self._signed.get(ledger))
-        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger))
+        return report, head
+
+    def _checked(self, checker: Checker, report: LedgerReport, head: HeadRow | None) -> Iterator[Leaf | None]:
+        """Check every entry, and yield its leaf."""
         total = max(head.size if head else 0, report.size)
-        for entry in self._entries(ledger):
-            self._watch(ledger, entry, checker.take(entry))
+        for entry in self._entries(report.ledger):
+            parsed = checker.take(entry)
+            self._watch(report.ledger, entry, parsed)
             if report.entries % 1000 == 0:
                 self._progress(report.name, report.entries, total)
+            yield parsed
+        self._progress(report.name, report.entries, total)
+
+    def _finish(
+        self,
+        checker: Checker,
+        report: LedgerReport,
+        head: HeadRow | None,
+        row: LedgerRow | None,
+        told: Announced | None,
+    ) -> None:
         if row is not None:
             self._check_ledger_key(report, row)
         checker.finish(head, row, told)
-        self._progress(report.name, report.entries, total)
         self.announced |= checker.announced
-        return report
+
+    def _is_signed_by_now(self, ledger: UUID, frontier: Frontier) -> bool:
+        """Say whether a newer checkpoint, signed after we read the last one, covers all that the snapshot holds.
+
+        Rows are deleted only once the events that explain it are signed. So some checkpoint covers by now what explains
+        the rows that the snapshot lacks.
+        """
+        try:
+            newest = self._checkpoints.read(ledger)
+        except EvidenceError:
+            return False
+        if newest is None or newest.size < frontier.size:
+            return False
+        with translated(), self._engine.connect() as connection:
+            for _, stored in store.stream_leaves(connection, ledger, frontier.size, newest.size):
+                frontier.append(leaf_hash(packing.unpack(stored)))
+        return (frontier.size, frontier.root()) == (newest.size, newest.root)
+
+    def _leaves(self, ledger: UUID) -> Iterator[tuple[Leaf, bytes]]:
+        for _, stored in store.stream_leaves(self._connection, ledger, 0, None):
+            with suppress(Modified):  # told in the first reading
+                data = packing.unpack(stored)
+                yield leaf.parse(data), leaf_hash(data)
 
     def _check_ledger_key(self, report: LedgerReport, row: LedgerRow) -> None:
         """At depth OPEN: without the key of its id tags a ledger finds no record, and takes a retry for a new one."""

@@ -7,7 +7,8 @@ Decides only; vault.audit reads. For each entry:
     3. it carries the hash of the leaf before it; where it does not, that leaf (or this one) was edited
     4. it is the next leaf of the Merkle tree whose root the checkpoint signed
     5. what stands beside it, if read: facets against the salted digest, envelope against the part digest
-    6. where keys are given: it opens, and facets and blind indexes derived from the plaintext are those in the columns
+    6. what does not stand there although the leaf promises it: whether it may be gone (vault.erasure)
+    7. where keys are given: it opens, and facets and blind indexes derived from the plaintext are those in the columns
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from vault.core.note import VerifierKey
 from vault.core.parse import parse
 from vault.core.tree import Frontier, leaf_hash
 from vault.db.store import AuditRow, HeadRow, LedgerRow, SealedRow
+from vault.erasure import Deferred, Judge, Unjudged
 from vault.opening import Opener
 from vault.verdict import LedgerReport, Verdict
 
@@ -43,16 +45,26 @@ class Announced:
 class Checker:
     """Takes one ledger's entries in order; ``finish`` draws the conclusions that need the whole.
 
+    Args:
+        judge: decides about what is not there; its own ``finish`` is the caller's.
+
     Attributes:
         reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
     """
 
-    def __init__(self, report: LedgerReport, verifier: VerifierKey, opener: Opener | None) -> None:
+    def __init__(
+        self,
+        report: LedgerReport,
+        verifier: VerifierKey,
+        opener: Opener | None,
+        judge: Judge | Deferred | Unjudged | None = None,
+    ) -> None:
         self.announced: dict[UUID, Announced] = {}
         self.reached: tuple[Frontier, bytes] | None = None
         self._report = report
         self._verifier = verifier
         self._opener = opener
+        self._judge = judge or Unjudged()
         self._place = str(report.ledger)
         self._frontier = Frontier()
         self._whole = True  # no gap so far, so the tree can be computed
@@ -89,8 +101,18 @@ class Checker:
         if parsed is not None:
             self._remember(parsed, row.seq, hashed)
             if row.beside:
-                self._check_beside(parsed, row)
+                self._check_beside(parsed, row, hashed)
         return parsed
+
+    @property
+    def frontier(self) -> Frontier:
+        """Return the frontier of the entries so far, a copy; nothing that means anything where some are missing."""
+        return self._frontier.copy()
+
+    @property
+    def tenant(self) -> str:
+        """Return the tenant that the genesis leaf names; "" without one."""
+        return "" if self._genesis is None else self._genesis[0].tenant
 
     def _in_sequence(self, seq: int) -> None:
         if seq > self._next:
@@ -143,13 +165,14 @@ class Checker:
             with suppress(KeyError, TypeError, ValueError, AttributeError):  # one that makes no sense announces nothing
                 self.announced[UUID(told["ledger"])] = Announced(str(told["name"]), str(told["genesis"]))
 
-    def _check_beside(self, parsed: Leaf, row: AuditRow) -> None:
+    def _check_beside(self, parsed: Leaf, row: AuditRow, hashed: bytes) -> None:
         """Compare facets and envelope with the leaf's digests; open where keys are given."""
         report, sealed = self._report, row.sealed
         promised = () if isinstance(parsed, GenesisLeaf) or parsed.parts is msgspec.UNSET else parsed.parts
+        missing = self._judge.take(parsed, hashed, sealed is not None or not promised)
         if sealed is None:
-            if promised:
-                report.add(Verdict.MISSING, row.seq, "its envelope is not there and no erasure explains it")
+            if missing is not None:
+                report.add(Verdict.MISSING, row.seq, missing)
             return
         if isinstance(parsed, GenesisLeaf) or not promised:
             report.add(Verdict.MODIFIED, row.seq, "an envelope stands beside a leaf that has none")
@@ -170,6 +193,8 @@ class Checker:
         except KeyGone as error:
             report.add(Verdict.MISSING, row.seq, f"it cannot be checked: {error}")
         report.envelopes += 1
+        if self._judge.is_dying(row.seq):
+            return  # its keys are destroyed: that it does not open is as it must be
         if self._opener is not None and before == sum(report.counts.values()):
             self._check_opened(self._opener, parsed, sealed, row.seq)
 

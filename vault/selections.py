@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
+
+from sqlalchemy import Connection
 
 from vault.context import Vault
 from vault.core import canonical
@@ -52,6 +55,23 @@ def load(vault: Vault, ledger: UUID, digest: str) -> Selection:
     with _lock:
         known = _known.get((ledger, named))
     return known if known is not None else _read(vault, ledger, named)
+
+
+def loader(connection: Connection) -> Callable[[UUID, str], Selection]:
+    """Return what loads selections within a transaction of the caller's; for those who verify without a vault."""
+    known: dict[tuple[UUID, str], Selection] = {}
+
+    def load_from(ledger: UUID, digest: str) -> Selection:
+        found = known.get((ledger, digest))
+        if found is None:
+            named = canonical.unb64(digest, 32)
+            content = stored.content(connection, ledger, named)
+            if content is None:
+                raise Missing(f"the selection {digest} is not stored", str(ledger))
+            found = known[ledger, digest] = sets.unpack(ledger, named, content)
+        return found
+
+    return load_from
 
 
 def _read(vault: Vault, ledger: UUID, digest: bytes) -> Selection:

@@ -56,6 +56,30 @@ class Fault:
         return f"{self.verdict.name} ledger {self.ledger}{place}: {self.what}"
 
 
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One disposal that destroyed records as it must.
+
+    Attributes:
+        count: records of the ledger that are gone by it.
+        at: when their keys began to die, RFC 3339 UTC. The vault's own clock: nobody outside vouches for it yet.
+        approvers: pseudonymous ids of those who signed.
+        done: whether it says that it is over.
+    """
+
+    disposal: str
+    kind: str
+    count: int
+    at: str
+    approvers: tuple[str, ...]
+    done: bool
+
+    @property
+    def early(self) -> bool:
+        """Whether it was ordered before its records were due."""
+        return self.kind == "early"
+
+
 MAX_FAULTS = 10_000
 """Faults kept for printing a ledger; all are counted, so a wrecked ledger cannot fill the memory."""
 
@@ -69,7 +93,8 @@ class LedgerReport:
         records: record leaves among them.
         envelopes: envelopes checked against their leaves.
         opened: envelopes opened.
-        erased: records destroyed by policy.
+        erased: entries destroyed by policy; ``erasures`` by which disposals.
+        dying: entries whose disposal destroyed their keys and has still to delete them.
         unsealed: entries that no checkpoint covers yet.
         cleared: whether the tree is the one that was signed, so that an entry no fault names is what was written; false
             too where entries are gone and the tree cannot be computed.
@@ -84,6 +109,7 @@ class LedgerReport:
     envelopes: int = 0
     opened: int = 0
     erased: int = 0
+    dying: int = 0
     unsealed: int = 0
     cleared: bool = False
     size: int = 0
@@ -91,6 +117,12 @@ class LedgerReport:
     origin: str = ""
     faults: list[Fault] = field(default_factory=list)
     counts: dict[Verdict, int] = field(default_factory=dict)
+    erasures: list[Erasure] = field(default_factory=list)
+
+    @property
+    def early(self) -> int:
+        """Return how many of the erased were destroyed before they were due, by order."""
+        return sum(one.count for one in self.erasures if one.early)
 
     def add(self, verdict: Verdict, seq: int | None, what: str, last: int | None = None) -> None:
         """Note a fault."""

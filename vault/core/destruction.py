@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from vault.core import leaf
 from vault.core.disposal import APPROVERS, OFFICER, sound_approvals
-from vault.core.governance import ApproverKey, Disposal, Governance
+from vault.core.governance import Approval, ApproverKey, Disposal, Governance
 
 _US: Final = 1_000_000
 
@@ -60,12 +60,16 @@ class Destruction:
             return f"its keys began to die while it was {told.state}"
         if not told.intended_at <= self.at or self.at < told.not_before * _US:
             return "its cooling-off was not over"
-        before = replace(told, approvals=tuple(one for one in told.approvals if one.seq < told.intended_seq))
-        known = Governance(approvers={key.person: key for key in self.approvers})
-        counted = len(sound_approvals(known, before, tenant))
+        counted = len(self.approved(tenant))
         if counted < APPROVERS:
             return f"{counted} of {APPROVERS} approvals are sound"
         return None
+
+    def approved(self, tenant: str) -> list[Approval]:
+        """Return the approvals that count: given before the intent, and sound (vault.core.disposal)."""
+        told = self.disposal
+        before = replace(told, approvals=tuple(one for one in told.approvals if one.seq < told.intended_seq))
+        return sound_approvals(Governance(approvers={key.person: key for key in self.approvers}), before, tenant)
 
 
 @dataclass(slots=True)
