@@ -62,6 +62,13 @@ class Provisioner:
         """
         return [self._one(stem, _day(now_us)) for stem in sorted(set(stems))]
 
+    def prepare(self, stems: Iterable[str]) -> int:
+        """Make the groups of stems that have no live one, and return how many those were. Raises like ``provide``."""
+        without = [stem for stem in sorted(set(stems)) if generations.current(self._vault, self._ledger, stem) is None]
+        for stem in without:
+            self._group(stem)
+        return len(without)
+
     def latest(self, stem: str, now_us: int) -> GroupKeys | None:
         """Return a stem's keys of the last days: what a writer goes on with while the provider is out of reach."""
         days = [_day(now_us - back * 86_400_000_000) for back in range(OUTLAST_DAYS + 1)]

@@ -40,9 +40,11 @@ def run_disposals(vault: Vault, steps: Steps) -> Counts:
     return _counts(_verb("retention.disposal", "run_ready")(vault), "disposed", steps)
 
 
-def inherit_holds(vault: Vault, steps: Steps) -> Counts:
+def inherit_holds(vault: Vault, _steps: Steps) -> Counts:
     """Put what came in since under the open holds whose terms it meets."""
-    return _counts(_verb("retention.holding", "inherit_all")(vault), "inherited", steps)
+    from retention import holding
+
+    return holding.inherit_all(vault)
 
 
 def date_records(vault: Vault, steps: Steps) -> Counts:
@@ -50,9 +52,11 @@ def date_records(vault: Vault, steps: Steps) -> Counts:
     return _counts(_verb("retention.dating", "date_all")(vault), "dated", steps)
 
 
-def provision_keys(vault: Vault, steps: Steps) -> Counts:
+def provision_keys(months: int, vault: Vault, steps: Steps) -> Counts:
     """Make the provider keys of the groups that are soon written to."""
-    return _counts(_verb("vault.provision", "provision_ahead")(vault), "made", steps)
+    from vault import ahead
+
+    return {"made": ahead.provision(vault, months, steps)}
 
 
 def verify_new(home: Path, vault: Vault, steps: Steps) -> Counts:

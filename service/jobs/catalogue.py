@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -78,6 +78,12 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     enabled: bool = True
 
 
+class Provisioning(Parameters, frozen=True, forbid_unknown_fields=True):
+    """``months``: how far ahead of what is written to now."""
+
+    months: Annotated[int, msgspec.Meta(ge=1, le=24)] = 1
+
+
 class _Kind(NamedTuple):
     does: str
     body: Callable[[Path, Any], Work]
@@ -99,7 +105,11 @@ _KINDS: Mapping[str, _Kind] = {
     "disposal.run": _Kind("executes disposals that are approved and cooled off", _plain(bodies.run_disposals)),
     "erased.proof": _Kind("proves that destroyed records do not open", _plain(bodies.prove_erasure)),
     "holds.inherit": _Kind("puts new records under the holds they match", _plain(bodies.inherit_holds)),
-    "keys.provision": _Kind("makes the keys of groups ahead of time", _plain(bodies.provision_keys)),
+    "keys.provision": _Kind(
+        "makes the keys of groups ahead of time",
+        lambda _home, wanted: partial(bodies.provision_keys, wanted.months),
+        Provisioning,
+    ),
     "records.date": _Kind("dates records by what followed them", _plain(bodies.date_records)),
     "verify.incremental": _Kind("verifies the entries since its last run", _with_home(bodies.verify_new)),
 }

@@ -59,6 +59,14 @@ def due_at(stem: str) -> int | None:
     return int(datetime(*following, 1, tzinfo=UTC).timestamp())
 
 
+def months_later(stem: str, months: int) -> str:
+    """Return a month's stem so many months later. Raises ``UsageError`` for the other stems."""
+    if due_at(stem) is None:
+        raise UsageError("only months have months after them")
+    counted = int(stem[:4]) * 12 + int(stem[5:]) - 1 + months
+    return f"{counted // 12:04d}-{counted % 12 + 1:02d}"
+
+
 def _parts(name: str) -> tuple[str, str]:
     match = _NAME.fullmatch(name)
     if match is None:

@@ -39,3 +39,11 @@ def test_no_entry_is_due_before_its_own_instant(keep_until: int) -> None:
 
 def test_what_has_no_date_is_never_due() -> None:
     assert groups.due_at(groups.stem_at(None)) is None
+
+
+def test_months_follow_one_another() -> None:
+    assert groups.months_later("2028-11", 1) == "2028-12"
+    assert groups.months_later("2028-12", 1) == "2029-01"
+    assert groups.months_later("2028-12", 25) == "2031-01"
+    with pytest.raises(UsageError):
+        groups.months_later("open", 1)
