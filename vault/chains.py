@@ -13,16 +13,13 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from vault import chronicle, selections
+from vault import chronicle, leaves, selections
 from vault.context import Vault
-from vault.core import leaf, packing
+from vault.core import leaf
 from vault.core.chain import Move, reached
-from vault.core.errors import Forked, Missing, Modified
+from vault.core.errors import Modified
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.selection import Selection
-from vault.core.tree import Frontier, leaf_hash
-from vault.db import store
-from vault.db.engine import translated
 
 MOVED, DESTROYED = "keys.moved", "key.destroyed"
 
@@ -59,25 +56,13 @@ def written(vault: Vault, ledger: UUID, wanted: Selection) -> dict[str, Selectio
 
     Raises:
         Forked: the entries are not the tree that was signed.
-        Missing: one is not there, or not under a checkpoint yet.
+        Missing: one is not there.
         Modified: one is no record and holds no sealed details.
     """
-    place = str(ledger)
-    checkpoint = vault.checkpoints.read(ledger)
-    if checkpoint is None:
-        raise Forked("the checkpoint outside the database is missing", place)
-    if wanted.ranges and wanted.ranges[-1][1] >= checkpoint.size:
-        raise Missing("the entry is not there", place, wanted.ranges[-1][1])
     found: dict[str, list[int]] = defaultdict(list)
-    frontier = Frontier()
-    with translated(), vault.engine.connect() as connection:
-        for seq, stored in store.stream_leaves(connection, ledger, 0, checkpoint.size):
-            data = packing.unpack(stored)
-            frontier.extend((leaf_hash(data),))
-            if seq in wanted:
-                found[_group(leaf.parse(data), place, seq)].append(seq)
-    if frontier.size != checkpoint.size or frontier.root() != checkpoint.root:
-        raise Forked("the entries are not the tree that was signed", place, checkpoint.size)
+    for seq, data, _ in leaves.signed(vault, ledger, wanted.ranges[-1][1] if wanted.ranges else 0):
+        if seq in wanted:
+            found[_group(leaf.parse(data), str(ledger), seq)].append(seq)
     return {group: Selection.of(seqs) for group, seqs in found.items()}
 
 

@@ -65,13 +65,8 @@ class Journal:
             Modified: a file was edited, cut, exchanged or is missing.
             Unavailable: a file cannot be read.
         """
-        before = "-"
-        for number, path in enumerate(self._paths(), 1):
-            if path.name != _file_name(number):
-                raise Modified(f"the re-wrap journal {_file_name(number)} is missing", str(self._ledger))
-            reading = _Reading(path, self._ledger, number, before)
+        for reading in self._readings():
             yield from reading.lines()
-            before = reading.last
 
     def append(self, groups: Sequence[GroupRow], epochs: Sequence[EpochRow], places: Sequence[Place]) -> None:
         """Write places, and the keys that they need. When this returns they are on the disk.
@@ -139,22 +134,29 @@ class Journal:
     def _begin(self) -> None:
         """Begin a file of this run's own: what a crash left at the end of the one before stays where it is."""
         before, number = "-", 0
-        for number, path in enumerate(self._paths(), 1):  # noqa: B007 - the last number goes on
-            reading = _Reading(path, self._ledger, number, before)
+        for reading in self._readings():
             for _line in reading.lines():
                 pass
-            before = reading.last
+            before, number = reading.last, number + 1
         path = self._directory / _file_name(number + 1)
         self._file = open(path, "xb", opener=_private)  # noqa: SIM115 - closed by close()
         self._check, first = _checked(b"", f"{_TITLE} {self._ledger} {number + 1} {before}")
         self._file.write(first)
         _sync(self._directory)
 
+    def _readings(self) -> Iterator[_Reading]:
+        """Yield each file, to be read to its end before the next is asked for."""
+        before = "-"
+        for number, path in enumerate(self._paths(), 1):
+            if path.name != _file_name(number):
+                raise Modified(f"the re-wrap journal {_file_name(number)} is missing", str(self._ledger))
+            reading = _Reading(path, self._ledger, number, before)
+            yield reading
+            before = reading.last
+
     def _paths(self) -> list[Path]:
         try:
             return sorted(path for path in self._directory.iterdir() if _NAME.fullmatch(path.name))
-        except FileNotFoundError:
-            return []
         except OSError as error:
             raise Unavailable(f"cannot read the re-wrap journal in {self._directory}: {error.strerror}") from None
 

@@ -25,19 +25,18 @@ from uuid import UUID
 
 import msgspec
 
-from vault import forks
+from vault import forks, leaves
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, packing
 from vault.core.errors import Forked, KeyGone, Missing, Modified, VaultError
 from vault.core.facets import Facets
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.record import Record
-from vault.core.tree import HASH_BYTES, Frontier, leaf_hash
+from vault.core.tree import HASH_BYTES, leaf_hash
 from vault.db import groups, moving, store
-from vault.db.engine import transact, translated
+from vault.db.engine import transact
 from vault.db.store import AuditRow, SealedRow
 from vault.keys.ring import EpochRow
-from vault.linking import append
 from vault.opening import Opener
 from vault.sealing import from_columns
 
@@ -48,7 +47,6 @@ Progress = Callable[[int, int], None]
 BATCH: Final = 500
 SMALL: Final = 1000
 """Entries; below this a pool costs more than it gives."""
-_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,29 +195,13 @@ def _signed_hashes(vault: Vault, ledger: UUID, seqs: array[int]) -> bytes:
     """Step 1: return the hashes of these positions' leaves, joined."""
     if not seqs:
         return b""
-    place = str(ledger)
-    checkpoint = vault.checkpoints.read(ledger)
-    if checkpoint is None or checkpoint.size <= seqs[-1]:  # a commit that died left entries unsigned
-        append(vault.engine, vault.checkpoints, ledger, lambda _connection: ())
-        checkpoint = vault.checkpoints.read(ledger)
-    if checkpoint is None or checkpoint.size <= seqs[-1]:
-        raise Forked("an envelope stands where no signed leaf is", place, seqs[-1])
     wanted = iter(seqs)
     following = next(wanted)
     kept: list[bytes] = []
-    frontier, some = Frontier(), list[bytes]()
-    with translated(), vault.engine.connect() as connection:
-        for seq, stored in store.stream_leaves(connection, ledger, 0, checkpoint.size):
-            some.append(leaf_hash(packing.unpack(stored)))
-            if seq == following:
-                kept.append(some[-1])
-                following = next(wanted, -1)
-            if len(some) == _AT_ONCE:
-                frontier.extend(some)
-                some.clear()
-    frontier.extend(some)
-    if frontier.size != checkpoint.size or frontier.root() != checkpoint.root:
-        raise Forked("the entries are not the tree that was signed", place, checkpoint.size)
+    for seq, _, hashed in leaves.signed(vault, ledger, seqs[-1]):
+        if seq == following:
+            kept.append(hashed)
+            following = next(wanted, -1)
     if len(kept) != len(seqs):
-        raise Missing("an envelope stands where there is no leaf", place)
+        raise Missing("an envelope stands where there is no leaf", str(ledger))
     return b"".join(kept)
