@@ -54,7 +54,7 @@ class Opener:
         epoch = self._epoch(row, leaf.seq)
         if not epoch.wrapped:
             raise KeyGone(f"the key of group {epoch.group} is destroyed, and so is every record under it")
-        return self._ring.unwrap_record_key(epoch, row.wrapped_key, _commitment(leaf))
+        return self._ring.unwrap_record_key(epoch, row.wrapped_key, commitment(leaf))
 
     def open(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
         """Return the exact bytes that were sealed (steps 1 to 4).
@@ -64,7 +64,7 @@ class Opener:
         """
         try:
             record_key = self.record_key(leaf, row)
-            plaintext = envelope.open_part(row.envelope, record_key, _commitment(leaf), context(leaf, row))
+            plaintext = envelope.open_part(row.envelope, record_key, commitment(leaf), context(leaf, row))
         except Modified as error:
             raise Modified(str(error), leaf.ledger, leaf.seq) from None
         made = envelope.plaintext_commitment(envelope.opening(record_key), plaintext)
@@ -132,7 +132,8 @@ def record_context(leaf: RecordLeaf, ledger: UUID, columns: Facets) -> envelope.
     return context_of(columns, ledger, leaf.producer, counted, SCHEMA)
 
 
-def _commitment(leaf: RecordLeaf | EventLeaf) -> bytes:
+def commitment(leaf: RecordLeaf | EventLeaf) -> bytes:
+    """Return an entry's commitment to its record key."""
     if leaf.key is msgspec.UNSET:
         raise Modified("the leaf commits to no key", leaf.ledger, leaf.seq)
     return canonical.unb64(leaf.key, 32)

@@ -37,7 +37,7 @@ from vault.db import groups, moving, store
 from vault.db.engine import transact
 from vault.db.store import AuditRow, SealedRow
 from vault.keys.ring import EpochRow
-from vault.opening import Opener
+from vault.opening import Opener, commitment
 from vault.sealing import from_columns
 
 T = TypeVar("T")
@@ -134,6 +134,10 @@ class Reader:
         )
         found = {row.seq: row for row in rows}
         return [self._one(seq, found.get(seq)) for seq in seqs]
+
+    def record_key(self, parsed: RecordLeaf | EventLeaf, row: SealedRow) -> tuple[bytes, bytes]:
+        """Return an entry's record key and the commitment to it."""
+        return self._opener.record_key(parsed, row), commitment(parsed)
 
     def _one(self, seq: int, row: AuditRow | None) -> tuple[Opened, SealedRow]:
         place = str(self._ledger)
