@@ -53,6 +53,13 @@ class Dating(NamedTuple):
     by: int
 
 
+class Followed(NamedTuple):
+    """Up to where the follow-ups of a ledger were looked at, and which of them wait for a record that was not there."""
+
+    size: int
+    waiting: tuple[int, ...]
+
+
 class Moved(NamedTuple):
     """Records that went to another group. ``of`` is what they moved for: a disposal or a re-keying."""
 
@@ -95,6 +102,7 @@ class History:
         size: of the events ledger when it was read.
         books: in the order in which they came into force; each digest once.
         datings: ledger -> position -> what dated that record, in the order it was told.
+        followed: ledger -> up to where follow-ups were read for datings.
         moves: ledger -> moves, in order.
         created, destroyed: (ledger, group) -> the key that was made, or destroyed.
         disposals: disposal -> its events, in order; a certificate's among them.
@@ -103,6 +111,7 @@ class History:
     size: int
     books: tuple[Adopted, ...]
     datings: Mapping[str, Mapping[int, tuple[Dating, ...]]]
+    followed: Mapping[str, Followed]
     moves: Mapping[str, tuple[Moved, ...]]
     created: Mapping[tuple[str, str], KeyEvent]
     destroyed: Mapping[tuple[str, str], KeyEvent]
@@ -135,6 +144,7 @@ class History:
             size,
             tuple(made.books.values()),
             {ledger: {seq: tuple(all_) for seq, all_ in of.items()} for ledger, of in made.datings.items()},
+            made.followed,
             {ledger: tuple(all_) for ledger, all_ in made.moves.items()},
             made.created,
             made.destroyed,
@@ -161,6 +171,7 @@ NAMES: Final = _DISPOSALS | {
     "vault.initialised",
     "rules.adopted",
     "record.dated",
+    "followups.read",
     "keys.moved",
     "key.created",
     "key.destroyed",
@@ -172,6 +183,7 @@ class _Making:
     def __init__(self) -> None:
         self.books: dict[bytes, Adopted] = {}
         self.datings: dict[str, dict[int, list[Dating]]] = defaultdict(lambda: defaultdict(list))
+        self.followed: dict[str, Followed] = {}
         self.moves: dict[str, list[Moved]] = defaultdict(list)
         self.created: dict[tuple[str, str], KeyEvent] = {}
         self.destroyed: dict[tuple[str, str], KeyEvent] = {}
@@ -188,6 +200,8 @@ class _Making:
         elif event.event == "record.dated":
             dating = Dating(facts["trigger"], microseconds(_text(facts["at"])), event.seq, facts["by"])
             self.datings[facts["ledger"]][facts["seq"]].append(dating)
+        elif event.event == "followups.read":
+            self.followed[facts["ledger"]] = Followed(facts["size"], tuple(facts["waiting_for"]))
         elif event.event == "keys.moved":
             self._moved(event, at)
         else:

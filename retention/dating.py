@@ -1,0 +1,133 @@
+"""Dating: what starts the periods of records after they were written, from follow-ups and from people.
+
+A run over the follow-ups of a ledger:
+
+    1. find those that came in since the last run, and those whose record was not there then
+    2. event ``followups.opened``: nobody reads unseen
+    3. open them (vault.followups); an event ``record.dated`` for each record that one dates
+    4. event ``followups.read``: up to where it looked, and which ones wait for a record that is still missing
+
+A run that dies begins again where the last ``followups.read`` says; what was dated already is not dated twice. Nothing
+moves here: a dated record goes to its month's group when its own group is worked on (retention.plan).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from retention.history import History
+from vault import events, followups, grants, ledgers
+from vault.context import Vault
+from vault.core import canonical, dating, leaf
+from vault.core.errors import Denied, UsageError, VaultError
+from vault.core.standing import Standing
+from vault.events import Event, Ruling, refuse
+from vault.followups import FollowUp, Target
+from vault.ledgers import Ledger
+from vault.sealing import id_tag
+
+_BATCH: Final = 250
+_MOST_WAITING: Final = 200
+"""Follow-ups that wait for their record, a ledger: what fits into an event. The oldest are given up first."""
+
+
+def date_all(vault: Vault) -> dict[str, int]:
+    """Date records of every ledger by the follow-ups that came in. Running it again changes nothing.
+
+    Returns:
+        How many follow-ups were opened, records dated, follow-ups left waiting, and found unsound.
+
+    Raises:
+        Forked, Missing, Modified: a ledger is not the one that was signed; those before it are done.
+        KeyUnavailable: follow-ups cannot be opened now.
+    """
+    total = {"opened": 0, "dated": 0, "waiting": 0, "unsound": 0}
+    history = History.read(vault)
+    for ledger in ledgers.listing(vault):
+        if ledger.row.kind == "decisions":
+            for name, number in _date(vault, ledger, history).items():
+                total[name] += number
+    return total
+
+
+def tell(vault: Vault, ledger: Ledger, record_id: str, trigger: str, at: int, reason: str) -> int:
+    """Date one record by hand: an officer tells of an event that no follow-up reports.
+
+    Args:
+        at: microseconds since the epoch; whole seconds count.
+
+    Returns:
+        The position of the event.
+
+    Raises:
+        UsageError: no such record or trigger, no reason, or the event has not happened yet.
+        Denied: whoever tells is no compliance officer who logged in.
+    """
+    grants.require_text("reason", reason)
+    tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
+    place = {"ledger": str(ledger.id), "id_tag": canonical.b64(tag)}
+    found: Target | None = None
+    if "officer" in vault.actor.roles_by(vault.register.standing()):
+        found = followups.find(vault, ledger, [record_id]).get(record_id)
+
+    def decide(standing: Standing) -> Ruling[None]:
+        why = dating.why_not(vault.actor.roles_by(standing), trigger, at, vault.clock())
+        if why is not None:
+            code = "role" if why == dating.NO_OFFICER else "unfit"
+            error: VaultError = Denied(why) if code == "role" else UsageError(why)
+            return refuse(error, Event("access.denied", {"act": "record.date", "code": code, **place}))
+        if found is None:
+            return refuse(UsageError("no record with this id is in the ledger"), Event("record.not_found", place))
+        return Ruling([_dated(ledger, found.seq, trigger, at, 0, {"reason": reason})], None)
+
+    told, _ = events.rule(vault, decide)
+    return told.seq
+
+
+def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:
+    place = str(ledger.id)
+    looked = history.followed.get(place)
+    first, waiting = (0, ()) if looked is None else (looked.size, looked.waiting)
+    if ledger.size <= first:
+        return {}
+    seqs = sorted({*waiting, *followups.positions(vault, ledger, first, ledger.size)})
+    if not seqs:
+        return {}
+    facts = {"ledger": place, "count": len(seqs), "first": seqs[0], "last": seqs[-1]}
+    events.record(vault, "followups.opened", facts)
+    known = {(seq, one.trigger, one.by) for seq, all_ in history.dated(place).items() for one in all_}
+    still: list[int] = []
+    unsound: list[int] = []
+    dated = 0
+    for start in range(0, len(seqs), _BATCH):
+        reports = followups.read(vault, ledger, seqs[start : start + _BATCH])
+        happened = [event for one in reports.found for event in _reported(ledger, one, known)]
+        if happened:
+            events.record_all(vault, happened)
+        dated += len(happened)
+        still += [one.seq for one in reports.found if one.missing]
+        unsound += reports.unsound
+    kept = sorted({*still, *unsound})[-_MOST_WAITING:]
+    counts = {"opened": len(seqs), "dated": dated, "waiting": len(still), "unsound": len(unsound)}
+    events.record(vault, "followups.read", {"ledger": place, "size": ledger.size, "waiting_for": kept, **counts})
+    return counts
+
+
+def _reported(ledger: Ledger, one: FollowUp, known: set[tuple[int, str, int]]) -> Iterator[Event]:
+    for target in one.targets:
+        trigger, at = dating.reported(one.occurred, one.executed, waits=target.waits)
+        if (target.seq, trigger, one.seq) not in known:
+            known.add((target.seq, trigger, one.seq))
+            yield _dated(ledger, target.seq, trigger, at, one.seq, None)
+
+
+def _dated(ledger: Ledger, seq: int, trigger: str, at: int, by: int, details: dict[str, Any] | None) -> Event:
+    facts = {
+        "ledger": str(ledger.id),
+        "seq": seq,
+        "trigger": trigger,
+        "at": leaf.instant(at // 1_000_000),
+        "by": by,
+    }
+    return Event("record.dated", facts, details)
