@@ -28,7 +28,7 @@ from vault.sealing import Outcome, Sealer, Terms, Waiting, unsealed
 from vault.settling import Batch, Sent, Settler
 
 BATCH = 1000
-TRIES = 5
+TRIES = 10
 """How often a batch is sealed again because groups were closed meanwhile, each time others."""
 _SMALL = 200  # lines; below this a pool costs more than it gives
 
