@@ -58,10 +58,17 @@ def bao(shared_bao: Bao) -> Iterator[Bao]:
     shared_bao.let_go()
 
 
+@pytest.fixture(scope="session")
+def stopped_bao(tmp_path_factory: pytest.TempPathFactory) -> Bao:
+    server = Bao(tmp_path_factory.mktemp("bao"), "raft").made()
+    server.stop()
+    return server
+
+
 @pytest.fixture
-def own_bao(tmp_path: Path) -> Iterator[Bao]:
+def own_bao(stopped_bao: Bao, tmp_path: Path) -> Iterator[Bao]:
     """An OpenBao server of the test's own, whose data outlives a restart."""
-    server = Bao(tmp_path / "bao", "file").made()
+    server = stopped_bao.cloned(tmp_path / "bao")
     yield server
     server.let_go()
     server.stop()

@@ -1,8 +1,8 @@
 """A real OpenBao server for tests, with one transit mount and a token that may do what the how-to page grants.
 
-Each server has a folder of its own and dies with the process that started it, however that ends. With ``storage`` file
+Each server has a folder of its own and dies with the process that started it, however that ends. With ``storage`` raft
 its data outlives a restart, can be copied and put back, and can lie on a disk that is too small. It unseals itself with
-a key from the folder, as the page recommends for one machine.
+a key from the folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vault.keys.openbao_http import TOKEN_FILE, Transit, from_environment
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "openbao.md"
 MOUNT = "transit"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -36,26 +36,33 @@ class Bao:
 
     Args:
         folder: its configuration, data, log and token.
-        storage: ``inmem`` or ``file``.
-        data: where ``file`` keeps its data; below ``folder`` otherwise.
+        storage: ``inmem`` or ``raft``.
+        data: where ``raft`` keeps its data; below ``folder`` otherwise.
+        ports: of requests and of the cluster, where they are not to be new ones.
     """
 
-    def __init__(self, folder: Path, storage: str = "inmem", data: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, storage: str = "inmem", data: Path | None = None, ports: tuple[int, int] | None = None
+    ) -> None:
         self.folder = folder
         self.data = data or folder / "data"
         self.token_file = folder / "token"
         self._root = ""
         self._reached: list[Transit] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = _free_port()
+        self._ports = ports or (_free_port(), _free_port())
         folder.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(exist_ok=True)
         (folder / "seal.key").write_bytes(secrets.token_bytes(32))
-        kept = "" if storage == "inmem" else f'path = "{self.data}"'
+        kept = "" if storage == "inmem" else f'path = "{self.data}"\nnode_id = "one"\nperformance_multiplier = 1\n'
         (folder / "server.hcl").write_text(
-            f"""disable_mlock = true
-storage "{storage}" {{ {kept} }}
+            f"""storage "{storage}" {{
+{kept}}}
+api_addr = "{self.address}"
+cluster_addr = "http://127.0.0.1:{self._ports[1]}"
 listener "tcp" {{
-  address = "127.0.0.1:{self._port}"
+  address = "127.0.0.1:{self._ports[0]}"
+  cluster_address = "127.0.0.1:{self._ports[1]}"
   tls_disable = true
 }}
 seal "static" {{
@@ -67,7 +74,7 @@ seal "static" {{
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._ports[0]}"
 
     def made(self) -> Bao:
         """Start it, initialise it, and make mount, policy and token."""
@@ -77,6 +84,19 @@ seal "static" {{
         self._until_ready(lambda: self.ask("POST", f"sys/mounts/{MOUNT}", {"type": "transit"}))
         self.grant(policy())
         return self
+
+    def cloned(self, folder: Path) -> Bao:
+        """Start another from the data of this one, which is stopped and stays so meanwhile: their ports are the same.
+
+        Making one takes five seconds, this half of one.
+        """
+        clone = Bao(folder, "raft", ports=self._ports)
+        shutil.copytree(self.data, clone.data, dirs_exist_ok=True)
+        for name in ("seal.key", "token"):
+            shutil.copy(self.folder / name, folder / name)
+        clone._root = self._root
+        clone.start()
+        return clone
 
     def grant(self, text: str) -> None:
         """Give the vault a new token under this policy, in its token file."""
@@ -130,7 +150,7 @@ seal "static" {{
             )
         self._until_ready(lambda: httpx.get(f"{self.address}/v1/sys/health", trust_env=False))
         if self._root:
-            self._until_ready(lambda: self.ask("GET", "sys/mounts"))
+            self._until_ready(lambda: self.ask("GET", f"sys/mounts/{MOUNT}"))
 
     def stop(self) -> None:
         """Kill it, as a power cut would."""
@@ -174,6 +194,12 @@ seal "static" {{
         shutil.copytree(source, self.data)
         self.start()
 
+    def wipe(self) -> None:
+        """Lose everything it kept, the knowledge of being initialised too."""
+        shutil.rmtree(self.data)
+        self.data.mkdir()
+        self._root = ""
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -184,7 +210,7 @@ seal "static" {{
             try:
                 return ask()
             except httpx.HTTPError:
-                if time.monotonic() > end:
+                if self._process is None or self._process.poll() is not None or time.monotonic() > end:
                     raise
                 time.sleep(0.05)
 

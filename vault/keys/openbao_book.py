@@ -98,5 +98,7 @@ class BookFile:
             self._write(book)
 
     def _write(self, book: Book) -> None:
-        counted = msgspec.structs.replace(book.keys, serial=book.keys.serial + 1)
-        disk.write_file(self._path, msgspec.json.encode(msgspec.structs.replace(book, keys=counted), order="sorted"))
+        keys = msgspec.structs.replace(book.keys, serial=book.keys.serial + 1)
+        book = msgspec.structs.replace(book, keys=keys)
+        disk.write_file(self._path, msgspec.json.encode(book, order="sorted"))
+        self._seen = (disk.mark(self._path), book)
