@@ -21,7 +21,8 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -44,7 +45,8 @@ BATCH: Final = 2000
 _NO_TAGS: Final = (None, None, None)
 
 
-class Moved(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Moved:
     """Records that went from one group to another. ``selection`` is the digest that the event carries."""
 
     source: str
