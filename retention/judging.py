@@ -14,7 +14,7 @@ laws (erasure demanded before keeping ends) saves nothing and dooms nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from vault.core.groups import HELD, due_at, stem_at
 from vault.core.leaf import EventLeaf, RecordLeaf, microseconds
 from vault.core.record import Record
 from vault.core.selection import Selection
+from vault.surveying import Opened
 
 EXCEPTIONS: Final = ("held", "extended", "not_due", "open_ended", "planned")
 """Why an entry is left behind by a plan."""
@@ -32,6 +33,22 @@ UNASKED: Final = "unasked"
 
 Keeping = Callable[[RecordLeaf | EventLeaf, Facets | None, Record | None], Effect]
 Holding = Callable[[int, Facets | None, Record | None], tuple[str, ...]]
+
+
+class Verdict(NamedTuple):
+    """What became of one entry. Small, since it comes out of another process.
+
+    Attributes:
+        reason: why it is left behind; "" where it is doomed.
+        stem: of the group that it belongs to, if it is left behind.
+        holds: that keep it.
+    """
+
+    leaf_hash: bytes
+    reason: str
+    stem: str
+    holds: tuple[str, ...]
+    effect: Effect
 
 
 class Applied(msgspec.Struct):
@@ -52,18 +69,19 @@ class Applied(msgspec.Struct):
     first: int = 0
     last: int = 0
 
-    def add(self, other: Applied) -> None:
-        """Count another's records as well."""
-        self.count += other.count
-        for name, (first, last) in other.triggers.items():
-            known = self.triggers.get(name, (first, last))
-            self.triggers[name] = (min(known[0], first), max(known[1], last))
-        self.first = min(self.first, other.first) if self.first and other.first else self.first or other.first
-        self.last = max(self.last, other.last)
+    def take(self, effect: Effect) -> None:
+        """Count a record."""
+        self.count += 1
+        for name, at in effect.triggers:
+            first, last = self.triggers.get(name, (at, at))
+            self.triggers[name] = (min(first, at), max(last, at))
+        until = effect.keep_until or 0
+        self.first = min(self.first, until) if self.first and until else self.first or until
+        self.last = max(self.last, until)
 
 
 class Sight(msgspec.Struct):
-    """What was seen of some entries, in order.
+    """What was seen of some entries.
 
     Attributes:
         looked: how many they were.
@@ -71,7 +89,7 @@ class Sight(msgspec.Struct):
         places: stem -> positions of the others, by the group they belong to.
         saved: reason -> positions, of the others.
         holds: hold -> how many it keeps.
-        groups: of the doomed: the group at write, and the one whose key opens them now.
+        groups: whose keys open the doomed now.
         latest: of their dates, Unix seconds.
         applied: the rules that kept the doomed until now.
     """
@@ -81,23 +99,28 @@ class Sight(msgspec.Struct):
     places: dict[str, list[int]] = {}
     saved: dict[str, list[int]] = {}
     holds: dict[str, int] = {}
-    groups: list[str] = []
+    groups: set[str] = set()
     latest: int = 0
-    applied: dict[str, Applied] = {}
+    applied: dict[tuple[bytes, str], Applied] = {}
 
-    def add(self, other: Sight) -> None:
-        """Take what was seen after it."""
-        self.looked += other.looked
-        self.doomed += other.doomed
-        for mine, theirs in ((self.places, other.places), (self.saved, other.saved)):
-            for name, seqs in theirs.items():
-                mine.setdefault(name, []).extend(seqs)
-        for name, count in other.holds.items():
-            self.holds[name] = self.holds.get(name, 0) + count
-        self.groups = sorted({*self.groups, *other.groups})
-        self.latest = max(self.latest, other.latest)
-        for name, one in other.applied.items():
-            self.applied.setdefault(name, Applied(one.rule, one.book, one.rulebook)).add(one)
+    def take(self, seq: int, group: str, verdict: Verdict) -> None:
+        """Take one entry, which is in ``group`` now."""
+        self.looked += 1
+        for hold in verdict.holds:
+            self.holds[hold] = self.holds.get(hold, 0) + 1
+        if verdict.reason:
+            self.places.setdefault(verdict.stem, []).append(seq)
+            self.saved.setdefault(verdict.reason, []).append(seq)
+            return
+        effect = verdict.effect
+        self.doomed.append((seq, verdict.leaf_hash))
+        self.groups.add(group)
+        self.latest = max(self.latest, effect.keep_until or 0)
+        for rule in effect.rules:
+            key = (effect.rulebook, rule)
+            if key not in self.applied:
+                self.applied[key] = Applied(rule, effect.book, canonical.b64(effect.rulebook))
+            self.applied[key].take(effect)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -106,7 +129,7 @@ class Sight(msgspec.Struct):
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the rules as events seal them."""
-        return [msgspec.to_builtins(self.applied[name]) for name in sorted(self.applied)]
+        return [msgspec.to_builtins(self.applied[key]) for key in sorted(self.applied)]
 
 
 class Judge:
@@ -138,35 +161,19 @@ class Judge:
         self._besides = besides
         self._early = early
 
-    def take(
-        self,
-        into: Sight,
-        leaf: RecordLeaf | EventLeaf,
-        leaf_hash: bytes,
-        group: str,
-        columns: Facets | None = None,
-        record: Record | None = None,
-    ) -> None:
-        """Judge one entry. Facets and record were compared with the leaf; ``group`` is the one it is in now."""
-        effect = self._keeping(leaf, columns, record)
-        into.looked += 1
-        asked = self._among is None or leaf.seq in self._among
-        holds = self._holding(leaf.seq, columns, record)
-        for hold in holds:
-            into.holds[hold] = into.holds.get(hold, 0) + 1
-        stem, reason = self._place(leaf, effect, early=self._early and asked)
+    def __call__(self, opened: Opened) -> Verdict:
+        """Judge one entry."""
+        effect = self._keeping(opened.leaf, opened.facets, opened.record)
+        holds = self._holding(opened.seq, opened.facets, opened.record)
+        asked = self._among is None or opened.seq in self._among
+        stem, reason = self._place(opened.leaf, effect, early=self._early and asked)
         if holds:
             stem, reason = HELD, "held"
-        elif not reason and leaf.seq in self._besides:
+        elif not reason and opened.seq in self._besides:
             reason = "planned"
-        if not reason and asked:
-            into.doomed.append((leaf.seq, leaf_hash))
-            into.groups = sorted({*into.groups, group, *([] if leaf.group is msgspec.UNSET else [leaf.group])})
-            into.latest = max(into.latest, effect.keep_until or 0)
-            _apply(into.applied, effect)
-            return
-        into.places.setdefault(stem, []).append(leaf.seq)
-        into.saved.setdefault(reason or UNASKED, []).append(leaf.seq)
+        elif not reason and not asked:
+            reason = UNASKED
+        return Verdict(opened.leaf_hash, reason, stem, holds, effect)
 
     def _place(self, leaf: RecordLeaf | EventLeaf, effect: Effect, *, early: bool) -> tuple[str, str]:
         """Return the stem where an entry belongs that nobody holds, and why it is kept: "" where nothing keeps it."""
@@ -179,12 +186,3 @@ class Judge:
         own = None if leaf.keep_until is msgspec.UNSET else microseconds(leaf.keep_until) // 1_000_000
         over = own is not None and (due_at(stem_at(own)) or 0) <= self._now
         return stem, "extended" if over else "not_due"
-
-
-def _apply(applied: dict[str, Applied], effect: Effect) -> None:
-    rulebook = canonical.b64(effect.rulebook)
-    until = effect.keep_until or 0
-    triggers = {name: (at, at) for name, at in effect.triggers}
-    for rule in effect.rules:
-        one = applied.setdefault(f"{rulebook}/{rule}", Applied(rule, effect.book, rulebook))
-        one.add(Applied(rule, effect.book, rulebook, 1, triggers, until, until))

@@ -17,19 +17,19 @@ from os import urandom
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from retention import dating
 from retention.effective import Effective
 from retention.held import Held
 from retention.history import History
 from retention.judging import EXCEPTIONS, Judge, Sight
 from retention.looking import Progress, look, look_at
-from vault import events, generations, grants, selections
+from vault import chains, events, generations, grants, selections
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
 from vault.core import disposal as rules
-from vault.core.errors import Denied, Missing, UsageError, VaultError
+from vault.core.errors import Denied, Missing, Modified, UsageError, VaultError
 from vault.core.governance import DisposalKind, Governance
 from vault.core.groups import HELD, OPEN, due_at, generation_of, stem_of
-from vault.core.leaf import GenesisLeaf
 from vault.core.manifest import Manifest
 from vault.core.selection import Selection
 from vault.core.standing import Standing
@@ -38,6 +38,7 @@ from vault.db import store
 from vault.db.engine import transact, translated
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
+from vault.sealing import id_tag
 
 WORKER: Final = "worker"
 """Who plans by itself. It approves nothing."""
@@ -106,6 +107,7 @@ def plan(
     now = vault.clock() // 1_000_000 if now is None else now
     if reason or kind == "early":
         grants.require_text("reason", reason)
+    dating.date_all(vault)  # what was reported by now counts
     while True:
         history = History.read(vault)
         governance = vault.register.standing().governance
@@ -114,7 +116,7 @@ def plan(
             sight = _look_early(vault, ledger.id, records, judge)
         else:
             sight = _look_due(vault, ledger.id, history, now, month, judge, progress)
-        made = _made(vault, ledger.id, kind, sight, history)
+        made = _made(vault, ledger.id, kind, sight)
         if not made.entries:
             return made
         known = {one.id for one in rules.unfinished(governance, ledger.id)}
@@ -147,42 +149,45 @@ def judge_of(
     return Judge(effective.of, held.of, now=now, among=among, besides=besides, early=early)
 
 
-def chain(vault: Vault, ledger: UUID, history: History, chosen: Selection, first: Iterable[str]) -> tuple[str, ...]:
-    """Return the groups whose keys ever wrapped one of these entries, and are not destroyed yet, sorted.
+def chain(vault: Vault, ledger: UUID, chosen: Selection, inside: Iterable[str]) -> tuple[str, ...]:
+    """Return the groups that have to die for these entries to be destroyed, sorted.
 
     Args:
-        first: the groups at write, from the leaves, and any others known.
+        inside: those that hold them now.
+
+    Raises:
+        Forked, Missing, Modified: as ``vault.chains.chain``; or a key is where no event moved it to.
     """
-    named = set(first)
-    for move in history.moves.get(str(ledger), ()):
-        if move.to not in named and (selections.load(vault, ledger, move.selection) & chosen).ranges:
-            named.add(move.to)
-    states = transact(vault.engine, lambda connection: generations.states(connection, ledger))
-    if unknown := named - states.keys():
-        raise Missing(f"group {min(unknown)} has no row", str(ledger))
-    return tuple(sorted((name for name in named if states[name] != "destroyed"), key=_order))
+    found = chains.chain(vault, ledger, chosen)
+    if strange := set(inside) - found:
+        raise Modified(f"an entry's key is in group {min(strange)}, and no event moved it there", str(ledger))
+    return tuple(sorted(found, key=_order))
 
 
-def manifest_of(vault: Vault, ledger: UUID, chosen: Selection) -> tuple[bytes, set[str]]:
-    """Return the manifest of these positions, made from the leaves that stand there now, and the groups they name.
+def manifest_of(vault: Vault, ledger: UUID, chosen: Selection) -> bytes:
+    """Return the manifest of these positions, made from the leaves that stand there now.
 
     Raises:
         Missing: a position has no leaf.
-        Modified: a leaf is none.
     """
     made = Manifest(ledger)
-    named: set[str] = set()
     with translated(), vault.engine.connect() as connection:
         for part in parts(chosen, _PART):
             for seq, stored in store.fetch_leaves(connection, ledger, part):
-                data = packing.unpack(stored)
-                found = leaf.parse(data)
-                if not isinstance(found, GenesisLeaf) and isinstance(found.group, str):
-                    named.add(found.group)
-                made.add(seq, leaf_hash(data))
+                made.add(seq, leaf_hash(packing.unpack(stored)))
     if made.count != len(chosen):
         raise Missing("the leaf of a planned entry is not there", str(ledger))
-    return made.digest(), named
+    return made.digest()
+
+
+def positions(vault: Vault, ledger: Ledger, record_ids: Sequence[str]) -> list[int]:
+    """Return where records stand. Raises ``UsageError`` where there is none of an id."""
+    key = vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key)
+    tags = [id_tag(key, one) for one in record_ids]
+    found = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, tags))
+    if len(found) < len(set(tags)):
+        raise UsageError(f"ledger {ledger.row.name} has no record of one of these ids")
+    return sorted(found.values())
 
 
 def parts(chosen: Selection, size: int) -> Iterable[list[int]]:
@@ -219,7 +224,7 @@ def _look_due(
     candidates = _candidates(vault, ledger, history, now, month)
     sight = Sight()
     for at in range(0, len(candidates), _AT_ONCE):
-        sight.add(look(vault, ledger, candidates[at : at + _AT_ONCE], judge, progress))
+        look(vault, ledger, candidates[at : at + _AT_ONCE], judge, progress, into=sight)
         if len(sight.groups) >= _ENOUGH:
             break
     return sight
@@ -253,7 +258,8 @@ def _look_early(vault: Vault, ledger: UUID, records: Collection[int], judge: Jud
     rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger, wanted)))
     if len(rows) < len(wanted) or any(row.sealed is None for row in rows):
         raise UsageError("a record is not there any more: its key is destroyed")
-    sight = look_at(vault, ledger, sorted(rows, key=lambda row: row.seq), judge)
+    states = transact(vault.engine, lambda connection: generations.states(connection, ledger))
+    sight = look_at(vault, ledger, [name for name, state in states.items() if state != "destroyed"], wanted, judge)
     if sight.holds:
         raise Denied(f"held records are not destroyed early: {', '.join(sorted(sight.holds))}")
     if sight.saved:
@@ -261,14 +267,14 @@ def _look_early(vault: Vault, ledger: UUID, records: Collection[int], judge: Jud
     return sight
 
 
-def _made(vault: Vault, ledger: UUID, kind: DisposalKind, sight: Sight, history: History) -> Plan:
+def _made(vault: Vault, ledger: UUID, kind: DisposalKind, sight: Sight) -> Plan:
     sight.doomed.sort()
     manifest = Manifest(ledger)
     for seq, hashed in sight.doomed:
         manifest.add(seq, hashed)
     groups: tuple[str, ...] = ()
     if sight.doomed:
-        groups = chain(vault, ledger, history, Selection.of(seq for seq, _ in sight.doomed), sight.groups)
+        groups = chain(vault, ledger, Selection.of(seq for seq, _ in sight.doomed), sight.groups)
     if len(groups) > MOST_GROUPS:
         raise UsageError(f"{len(groups)} groups would have to die together: plan month by month (--month)")
     digest = canonical.b64(manifest.digest())

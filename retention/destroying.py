@@ -1,0 +1,276 @@
+"""Destroying: steps 5 to 10 of a disposal. Until 7 nothing is lost, after it nothing comes back.
+
+    5 close the groups that ever wrapped one of the doomed; look at everything in them again, as of now
+    6 move what survives to where it belongs, journal first
+    7 ``disposal.destroying``, decided under the events ledger's lock: approvals, cooling-off and manifest as they stand
+      at that moment, and no hold, rule book or date since the look, else back to 5. THE COMMIT POINT
+    8 destroy the provider keys    9 delete what they leave behind    10 prove that opening fails; ``disposal.done``
+
+Where a disposal stands is what the events say, so whoever runs it again goes on: before 7 from 5, after it from 8. What
+survived once (it was held, and moved) is an exception of this disposal for good, and is planned anew when it is free.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from retention import dating
+from retention.history import History
+from retention.judging import Sight
+from retention.looking import Progress, look
+from retention.plan import chain, judge_of, manifest_of, quiet
+from vault import events, generations, ledgers, moving, selections, shred
+from vault.context import Vault
+from vault.core import canonical
+from vault.core import disposal as rules
+from vault.core.errors import Denied, Forked, Missing, Modified, Unavailable, Unknown, UsageError, VaultError
+from vault.core.governance import Disposal
+from vault.core.selection import Selection
+from vault.core.standing import Standing
+from vault.db import moving as rows
+from vault.db.engine import transact
+from vault.events import Event, Ruling
+from vault.keys.ring import group_ref
+from vault.ledgers import Ledger
+from vault.surveying import Opened
+
+_TRIES: Final = 5
+
+
+class Outcome(NamedTuple):
+    """What a run came to.
+
+    Attributes:
+        entries: destroyed by this disposal.
+        excepted: planned, and left behind.
+        epochs_tried: of the dead groups, none of which opened.
+    """
+
+    id: str
+    ledger: str
+    entries: int
+    excepted: int
+    epochs_tried: int
+
+
+class Stale(VaultError):
+    """Something became kept since the look: look again. Never shown to anybody."""
+
+
+class _Final(NamedTuple):
+    """What is destroyed in the end, of what was planned."""
+
+    doomed: Selection
+    planned: Selection
+    groups: tuple[str, ...]
+    sight: Sight
+
+    def saved(self, reason: str) -> int:
+        """Count those of the plan that are left behind for a reason."""
+        return len(Selection.of(self.sight.saved.get(reason, ())) & self.planned)
+
+
+def find(vault: Vault, name: str) -> Disposal:
+    """Return a disposal. Raises ``Unknown`` where there is none of that id."""
+    found = vault.register.standing().governance.disposals.get(name)
+    if found is None:
+        raise Unknown("there is no such disposal")
+    return found
+
+
+def ledger_of(vault: Vault, disposal: Disposal) -> Ledger:
+    """Return a disposal's ledger. Raises ``Missing`` where the database does not have it."""
+    known = [one for one in ledgers.listing(vault) if str(one.id) == disposal.ledger]
+    if not known:
+        raise Missing("the ledger of a disposal is not there", disposal.ledger)
+    return known[0]
+
+
+def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
+    """Take a disposal to its end from wherever it stands. One that is done stays so.
+
+    Raises:
+        Unknown: there is no such disposal.
+        Denied: it is cancelled, not approved, or cooling off; or an approver's key was removed.
+        Modified, Missing: what is stored is not what was planned. Nothing was destroyed, unless it had begun before.
+        Unavailable: the provider, the journal or the database is out of reach: the same call goes on later.
+        UsageError: the vault is not opened for retention.
+    """
+    disposal = find(vault, name)
+    if disposal.state == "done":
+        return _outcome(History.read(vault), disposal)
+    if disposal.state != "destroying":
+        if (why := rules.why_not_now(disposal, vault.clock())) is not None:
+            raise Denied(why)
+        ledger = ledger_of(vault, disposal)
+        if not _settle(vault, ledger, disposal, progress):
+            _end(vault, disposal, 0, 0)
+            return Outcome(name, disposal.ledger, 0, disposal.count, 0)
+    return _forward(vault, find(vault, name))
+
+
+def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress) -> bool:
+    """Steps 5 to 7. Returns whether anything is left to destroy."""
+    planned = selections.load(vault, ledger.id, disposal.selection)
+    dating.date_all(vault)  # what was reported by now counts
+    for _ in range(_TRIES):
+        manifest = manifest_of(vault, ledger.id, planned)
+        governance = vault.register.standing().governance
+        why = rules.why_no_destruction(governance, disposal, vault.tenant, manifest, vault.clock())
+        if why is not None:
+            raise Denied(why)
+        # 5: whatever comes after this look at the events is caught by 7
+        history = History.read(vault)
+        asked = planned - _set_aside(vault, ledger.id, history, disposal)
+        groups = chain(vault, ledger.id, asked, ())
+        generations.close(vault, ledger.id, groups)
+        sight = _look(vault, ledger, disposal, history, asked, groups, progress)
+        doomed = Selection.of(seq for seq, _ in sight.doomed)
+        if not doomed.ranges:
+            return False
+        # 6
+        _move(vault, ledger.id, disposal, groups, sight)
+        left = transact(vault.engine, lambda connection: rows.seqs_in(connection, ledger.id, groups))  # noqa: B023
+        if Selection.of(left) != doomed:
+            continue  # somebody else moved entries meanwhile
+        # 7
+        try:
+            final = _Final(doomed, planned, groups, sight)
+            _commit(vault, ledger, disposal, manifest, history.size, final)
+        except Stale:
+            continue
+        return True
+    raise Unavailable("holds, rules or keys changed at every look: run the same disposal again")
+
+
+def _set_aside(vault: Vault, ledger: UUID, history: History, disposal: Disposal) -> Selection:
+    """Return what this disposal moved to safety before."""
+    moved = Selection()
+    for one in history.moves.get(str(ledger), ()):
+        if one.of == disposal.id:
+            moved |= selections.load(vault, ledger, one.selection)
+    return moved
+
+
+def _look(
+    vault: Vault,
+    ledger: Ledger,
+    disposal: Disposal,
+    history: History,
+    asked: Selection,
+    groups: tuple[str, ...],
+    progress: Progress,
+) -> Sight:
+    governance = vault.register.standing().governance
+    now = vault.clock() // 1_000_000
+    early = disposal.kind == "early"
+    judge = judge_of(vault, ledger, history, governance, now=now, among=asked, early=early)
+    return look(vault, ledger.id, groups, judge, progress)
+
+
+def _move(vault: Vault, ledger: UUID, disposal: Disposal, groups: tuple[str, ...], sight: Sight) -> None:
+    """Step 6. What was not looked at is in no group's plan: it stops the move."""
+    stems: dict[int, str | None] = {seq: stem for stem, seqs in sight.places.items() for seq in seqs}
+    stems.update((seq, None) for seq, _ in sight.doomed)
+
+    def target(opened: Opened) -> str | None:
+        if opened.seq not in stems:
+            raise Modified("an entry came into a closed group", str(ledger), opened.seq)
+        return stems[opened.seq]
+
+    moving.move(vault, ledger, groups, target, reason=disposal.id, progress=quiet)
+
+
+def _commit(vault: Vault, ledger: Ledger, disposal: Disposal, manifest: bytes, checked: int, final: _Final) -> None:
+    """Step 7: THE COMMIT POINT.
+
+    Raises:
+        Stale: something may be kept by now that was not when it was looked at.
+        Denied: the disposal was cancelled, or an approval does not count any more.
+    """
+    checkpoint = vault.checkpoints.read(ledger.id)
+    if checkpoint is None:
+        raise Forked("the checkpoint outside the database is missing", disposal.ledger)
+    excepted = final.planned - final.doomed
+    facts: dict[str, Any] = {
+        "disposal": disposal.id,
+        "manifest": disposal.manifest,
+        "selection": selections.keep(vault, ledger.id, final.doomed),
+        "count": len(final.doomed),
+        "exceptions": selections.keep(vault, ledger.id, excepted),
+        "excepted": len(excepted),
+        **{reason: final.saved(reason) for reason in ("held", "extended", "open_ended")},
+        "holds_at": checked,
+        "groups": list(final.groups),
+        "keys": [group_ref(ledger.id, group) for group in final.groups],
+        "size": checkpoint.size,
+        "root": canonical.b64(checkpoint.root),
+    }
+    details = {"rules": final.sight.rules()}
+
+    def decide(standing: Standing) -> Ruling[None]:
+        found = standing.governance.disposals[disposal.id]
+        if found.state == "destroying":
+            return Ruling([], None)  # somebody else was first
+        why = rules.why_no_destruction(standing.governance, found, vault.tenant, manifest, vault.clock())
+        if why is not None:
+            raise Denied(why)
+        if rules.is_stale(standing.governance, checked):
+            raise Stale("something became kept meanwhile")
+        return Ruling([Event("disposal.destroying", facts, details)], None)
+
+    events.rule(vault, decide)
+
+
+def _forward(vault: Vault, disposal: Disposal) -> Outcome:
+    """Steps 8 to 10, for a disposal past its commit point. Each may have been done before."""
+    ledger = UUID(disposal.ledger)
+    history = History.read(vault)
+    told = _destroying(history, disposal)
+    doomed = selections.load(vault, ledger, told["selection"])
+    groups = tuple(told["groups"])
+    # Before a key dies it is seen there that its group holds the doomed and nothing else; after it, that they are gone.
+    done = shred.destroy(vault, ledger, groups, reason=disposal.id, expect=doomed)
+    _end(vault, disposal, len(doomed), done.epochs_tried)
+    return Outcome(disposal.id, disposal.ledger, len(doomed), told["excepted"], done.epochs_tried)
+
+
+def _end(vault: Vault, disposal: Disposal, entries: int, epochs_tried: int) -> None:
+    """Tell that it is done, once."""
+    checkpoint = vault.checkpoints.read(UUID(disposal.ledger))
+    if checkpoint is None:
+        raise Forked("the checkpoint outside the database is missing", disposal.ledger)
+    facts = {
+        "disposal": disposal.id,
+        "manifest": disposal.manifest,
+        "count": entries,
+        "ledger": disposal.ledger,
+        "deleted": entries,
+        "epochs_tried": epochs_tried,
+        "size": checkpoint.size,
+        "root": canonical.b64(checkpoint.root),
+    }
+
+    def decide(standing: Standing) -> Ruling[None]:
+        state = standing.governance.disposals[disposal.id].state
+        if state == "done":
+            return Ruling([], None)
+        if state != ("destroying" if entries else "intended"):
+            raise Denied(f"the disposal is {state}")
+        return Ruling([Event("disposal.done", facts)], None)
+
+    events.rule(vault, decide)
+
+
+def _destroying(history: History, disposal: Disposal) -> dict[str, Any]:
+    for step in history.disposals.get(disposal.id, ()):
+        if step.name == "disposal.destroying":
+            return dict(step.facts)
+    raise UsageError("the disposal has not begun to destroy")
+
+
+def _outcome(history: History, disposal: Disposal) -> Outcome:
+    done = next(step for step in reversed(history.disposals[disposal.id]) if step.name == "disposal.done")
+    entries = done.facts["count"]
+    return Outcome(disposal.id, disposal.ledger, entries, disposal.count - entries, done.facts["epochs_tried"])
