@@ -150,7 +150,7 @@ class Judge:
     def __init__(self, evidence: Evidence, ledger: UUID) -> None:
         cases = [Case(evidence, told) for told in evidence.destructions.of(str(ledger))]
         self._trials = [_Trial(case, Manifest(ledger)) for case in cases]
-        self._segments = _segments([(trial, trial.case.planned) for trial in self._trials])
+        self._segments = _segments([(trial, trial.case.planned | trial.case.final) for trial in self._trials])
         self._at = 0
         # Of those whose selections cannot be read: what is gone may be theirs, so their reason is the one to tell.
         self._unread = next((case for case in cases if case.why is not None and not case.final.ranges), None)
@@ -163,7 +163,8 @@ class Judge:
         """
         judged = None
         for trial in self._trials_at(leaf.seq):
-            trial.manifest.add(leaf.seq, hashed)
+            if leaf.seq in trial.case.planned:
+                trial.manifest.add(leaf.seq, hashed)
             if leaf.seq in trial.case.final:
                 judged = trial
         if present:
@@ -313,10 +314,10 @@ def _explain(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> Erasure | str:
     return why
 
 
-def _segments(planned: list[tuple[_Trial, Selection]]) -> list[tuple[int, int, tuple[_Trial, ...]]]:
-    """Return stretches of positions with the trials that planned them, ascending and apart from each other."""
+def _segments(named: list[tuple[_Trial, Selection]]) -> list[tuple[int, int, tuple[_Trial, ...]]]:
+    """Return stretches of positions with the trials that name them, ascending and apart from each other."""
     edges: dict[int, tuple[list[_Trial], list[_Trial]]] = {}  # position -> who begins there, who ended before it
-    for trial, positions in planned:
+    for trial, positions in named:
         for first, last in positions.ranges:
             edges.setdefault(first, ([], []))[0].append(trial)
             edges.setdefault(last + 1, ([], []))[1].append(trial)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from vault.core import leaf
-from vault.core.disposal import APPROVERS, OFFICER, sound_approvals
+from vault.core.disposal import APPROVERS, OFFICER, is_stale, sound_approvals
 from vault.core.governance import Approval, ApproverKey, Disposal, Governance
 
 _US: Final = 1_000_000
@@ -138,6 +138,8 @@ class Destructions:
             wrong = "its keys began to die twice"
         elif facts["manifest"] != told.manifest:
             wrong = "it destroyed another manifest than was planned"
+        elif is_stale(before, facts["holds_at"]):
+            wrong = "something was held, dated or to be kept longer after its records were looked at"
         people = {one.person for one in signed}
         self.disposals[told.id] = Destruction(
             replace(told, approvals=signed),

@@ -43,6 +43,7 @@ PLANNED = {
     "groups": ["2026-10.0"],
     "due": "2026-10-31T16:00:00Z",
 }
+DESTROYING = {"disposal": "d-1", "manifest": "m", "selection": "s2", "count": 9, "holds_at": 5}
 APPROVED = {"disposal": "d-1", "manifest": "m", "signature": "sig", "key": KEY}
 
 
@@ -85,7 +86,7 @@ def test_a_disposal_goes_its_way() -> None:
         ("disposal.approved", "p-2", APPROVED),
         ("disposal.approved", "p-3", APPROVED),
         ("disposal.intended", "p-3", {"disposal": "d-1", "not_before": "2026-12-01T12:00:00Z"}),
-        ("disposal.destroying", "worker", {"disposal": "d-1", "manifest": "m", "selection": "s2", "count": 9}),
+        ("disposal.destroying", "worker", DESTROYING),
         ("disposal.done", "worker", {"disposal": "d-1"}),
         ("certificate.issued", "worker", {"disposal": "d-1"}),
     ]
