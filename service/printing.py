@@ -101,12 +101,29 @@ def verification_words(report: LedgerReport) -> str:
         f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
         f"checkpoint of size {report.size:,}"
     )
-    shown = [f"  {fault}" for fault in report.faults[:SHOWN_FAULTS]]
-    if len(report.faults) > len(shown):
-        shown.append(f"  and {sum(report.counts.values()) - len(shown):,} more")
-    if shown and not report.cleared:
+    shown = [*_erasure_words(report), *(f"  {fault}" for fault in report.faults[:SHOWN_FAULTS])]
+    if len(report.faults) > SHOWN_FAULTS:
+        shown.append(f"  and {sum(report.counts.values()) - SHOWN_FAULTS:,} more")
+    if report.faults and not report.cleared:
         shown.append("  the entries are not the tree that was signed: those that are not named are not cleared either")
     return "\n".join([words, *shown])
+
+
+def _erasure_words(report: LedgerReport) -> list[str]:
+    """Return what became of the destroyed, in lines: who ordered what early, and whose word the times are."""
+    words = [
+        f"  ERASED-BY-POLICY {one.count:,} early, by order of {', '.join(one.approvers)}: disposal {one.disposal}"
+        for one in report.erasures
+        if one.early and one.count
+    ]
+    if report.erased > report.early:
+        disposals = sum(1 for one in report.erasures if one.count and not one.early)
+        words.append(f"  ERASED-BY-POLICY {report.erased - report.early:,} when due, by {disposals:,} disposals")
+    if report.dying:
+        words.append(f"  {report.dying:,} being destroyed: their keys are, their envelopes still stand there")
+    if report.erased:
+        words.append("  the times of their destruction are self-asserted: nobody outside the vault vouches for them")
+    return words
 
 
 def verification_document(report: LedgerReport) -> dict[str, Any]:
@@ -119,6 +136,19 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
         "envelopes": report.envelopes,
         "opened": report.opened,
         "erased_by_policy": report.erased,
+        "being_destroyed": report.dying,
+        "disposals": [
+            {
+                "disposal": one.disposal,
+                "kind": one.kind,
+                "count": one.count,
+                "at": one.at,
+                "time": "self-asserted",
+                "approvers": list(one.approvers),
+                "done": one.done,
+            }
+            for one in report.erasures
+        ],
         "unsealed": report.unsealed,
         "cleared": report.cleared,
         "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},
