@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from vault import events, ledgers
-from vault.context import Vault
+from vault.context import Keeper, Vault
 from vault.core.errors import KeyUnavailable, RefusedInput, Unavailable
 from vault.forks import end_with_parent, lifeline
 from vault.keys.ring import GroupKeys
@@ -51,8 +51,9 @@ def ingest(
         Unavailable, UnknownOutcome, Forked: the batch at hand is not acknowledged; batches yielded before it stand.
         RefusedInput: the stream of lines is damaged; everything before the damage was yielded.
     """
+    vault.register.standing()  # which rule book is in force
     terms = terms_of(vault, ledger, producer, accept_cards=accept_cards)
-    linker = _Linker(vault, terms)
+    linker = _Linker(vault, ledger, terms)
     if ledger.size <= 1:
         ledgers.announce(vault, ledger)  # its making may have ended half way
     damage: list[RefusedInput] = []
@@ -70,13 +71,14 @@ def ingest(
 
 
 def terms_of(vault: Vault, ledger: Ledger, producer: str, *, accept_cards: bool = False) -> Terms:
-    """Return what is the same for all lines of a producer into a ledger."""
+    """Return what is the same for all lines of a producer into a ledger while one rule book is in force."""
+    law = vault.law()
     return Terms(
         ledger=ledger.id,
         id_key=vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key),
         producer=producer,
-        keep=vault.keeper(ledger.genesis.jurisdictions, ledger.genesis.rules),
-        rulebook=vault.rulebook,
+        keep=law.keeper(ledger.genesis.jurisdictions, ledger.genesis.rules),
+        rulebook=law.rulebook,
         accept_cards=accept_cards,
     )
 
@@ -92,7 +94,7 @@ def _ingest_in_parallel(
     with lifeline() as ends, ProcessPoolExecutor(processes, fork, end_with_parent, ends) as pool:
         for batch in batches:
             raw = [line for _, line in batch]
-            waiting.append((batch, pool.submit(_seal_in_worker, raw, vault.clock(), linker.keys())))
+            waiting.append((batch, pool.submit(_seal_in_worker, raw, vault.clock(), linker.keys(), linker.newer())))
             # One batch beyond the busy workers keeps them busy; more would only hold memory.
             if len(waiting) > processes + 1:
                 yield linker.link(*_finished(waiting))
@@ -103,8 +105,12 @@ def _ingest_in_parallel(
 _worker: Sealer | None = None
 
 
-def _seal_in_worker(raw: list[bytes], now_us: int, keys: list[GroupKeys]) -> list[Outcome]:
+def _seal_in_worker(
+    raw: list[bytes], now_us: int, keys: list[GroupKeys], newer: tuple[bytes, Keeper] | None
+) -> list[Outcome]:
     assert _worker is not None
+    if newer is not None:
+        _worker.follow(*newer)
     _worker.provide(keys)
     return _worker.seal(raw, now_us)
 
@@ -134,9 +140,12 @@ def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 class _Linker:
     """The serial half: provides keys, and settles one batch after the other."""
 
-    def __init__(self, vault: Vault, terms: Terms) -> None:
+    def __init__(self, vault: Vault, ledger: Ledger, terms: Terms) -> None:
         self._vault = vault
         self._producer = terms.producer
+        self._genesis = ledger.genesis
+        self._rulebook = terms.rulebook
+        self._newer: tuple[bytes, Keeper] | None = None
         self._sealer = Sealer(vault.ring, terms)
         self._provisioner = Provisioner(vault, terms.ledger, events.key_created(vault))
         self._settler = Settler(vault, terms.ledger)
@@ -150,7 +159,21 @@ class _Linker:
     def keys(self) -> list[GroupKeys]:
         return self._provisioner.ready(self._vault.clock())
 
+    def newer(self) -> tuple[bytes, Keeper] | None:
+        """Return digest and keeper of the rule book that was adopted since this ingest began, None while there is none.
+
+        Small and without keys, so it may go to a worker with every batch.
+        """
+        self._vault.register.standing()
+        law = self._vault.law()
+        if law.rulebook != self._rulebook:
+            keep = law.keeper(self._genesis.jurisdictions, self._genesis.rules)
+            self._rulebook, self._newer = law.rulebook, (law.rulebook, keep)
+            self._sealer.follow(law.rulebook, keep)
+        return self._newer
+
     def seal(self, batch: Sequence[Line]) -> list[Outcome]:
+        self.newer()
         return self._sealer.seal([raw for _, raw in batch], self._vault.clock())
 
     def link(self, batch: Sequence[Line], outcomes: list[Outcome]) -> Batch:

@@ -2,7 +2,8 @@
 
 Keys belong to a day: with the first record of a new one every sealer begins without any, and says so (``Waiting``)
 until they are provided. While the key provider is out of reach, those of the last days go on. Keys of a group that
-turned out to be closed are forgotten, and those of the stem's next one provided.
+turned out to be closed are forgotten, and those of the stem's next one provided. A rule book that was adopted counts
+from the first record after this process has heard of it.
 
 Sealing takes no lock that anybody holds while waiting, so an event loop may seal.
 """
@@ -119,8 +120,11 @@ class Sealers:
 
     def _day(self, number: int) -> _Day:
         today = self._today
-        if today.number != number:
+        if today.number != number or self._vault.rulebook != self._terms.rulebook:
             with self._turning:
+                if self._vault.rulebook != self._terms.rulebook:
+                    self._terms = terms_of(self._vault, self._ledger, "")
+                    self._today = _Day(self._today.number, self._today.first.under(self._terms))
                 if self._today.number != number:
                     self._today = _Day(number, Sealer(self._vault.ring, self._terms))
                 today = self._today

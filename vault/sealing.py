@@ -93,9 +93,18 @@ class Sealer:
 
     def sibling(self, producer: str) -> Sealer:
         """Return a sealer for another producer of the same ledger; keys provided to either serve both."""
-        twin = Sealer(self._ring, replace(self._terms, producer=producer))
+        return self.under(replace(self._terms, producer=producer))
+
+    def under(self, terms: Terms) -> Sealer:
+        """Return a sealer of the same ledger under other terms; keys provided to either serve both."""
+        twin = Sealer(self._ring, terms)
         twin._keys, twin._gone = self._keys, self._gone
         return twin
+
+    def follow(self, rulebook: bytes, keep: Callable[[Facts], Keeping]) -> None:
+        """Date by another rule book from now on."""
+        if rulebook != self._terms.rulebook:
+            self._terms = replace(self._terms, rulebook=rulebook, keep=keep)
 
     def provide(self, keys: Iterable[GroupKeys]) -> None:
         """Use these keys from now on; of one stem the highest generation wins, and of one group the latest."""
