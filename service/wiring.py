@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,10 @@ from sqlalchemy import Engine, text
 from retention.books import InForce, current, founding
 from retention.rules import RuleBook
 from service import home as homes
+from service import providers
 from service.home import Identity
 from service.identity.tokens import TokenIssuer, issuer_name
+from service.providers import OpenBaoSettings
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Vault
@@ -31,7 +33,7 @@ from vault.db.engine import RETENTION_ROLE, connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
-from vault.keys.provider import KeyState, Signer
+from vault.keys.provider import KeyProvider, KeyState, Signer
 from vault.keys.ring import WRITE_SECONDS, Ring, tenant_ref
 from vault.register import Register
 
@@ -187,20 +189,20 @@ def open_for_service(home: Path, passphrase: bytes, *, connections: int) -> Iter
     with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
         public = keys.create_signing_key(_ACCESS_SIGNER)
         engine = Database(home).engine(connections, ping=False)
-        ring = Ring(keys, clock=time.monotonic, cache_seconds=WRITE_SECONDS)
         try:
             with _assembled(home, found, keys, engine, Actor("service", break_glass=False)) as vault:
                 tokens = TokenIssuer(
                     issuer_name(found.tenant), lambda message: keys.sign(_ACCESS_SIGNER, message), public, clock
                 )
-                yield Opened(vault, replace(vault, ring=ring), tokens, lambda: _check_keys(keys, found))
+                ring = Ring(vault.provider, clock=time.monotonic, cache_seconds=WRITE_SECONDS)
+                with closing(ring):
+                    yield Opened(vault, replace(vault, ring=ring), tokens, lambda: _check_keys(vault.provider, found))
         finally:
-            ring.close()
             engine.dispose()
 
 
-def _check_keys(keys: KeyDirectory, found: Identity) -> None:
-    if keys.describe(tenant_ref(found.tenant)).state is not KeyState.ENABLED:
+def _check_keys(provider: KeyProvider, found: Identity) -> None:
+    if provider.describe(tenant_ref(found.tenant)).state is not KeyState.ENABLED:
         raise KeyGone("the tenant's key is not enabled")
 
 
@@ -240,28 +242,41 @@ def open_for_retention(home: Path, passphrase: bytes, actor: Actor | None = None
             engine.dispose()
 
 
-def initialise(home: Path, passphrase: bytes, *, host: str = DEFAULT_HOST, region: str = DEFAULT_REGION) -> bool:
+def initialise(
+    home: Path,
+    passphrase: bytes,
+    *,
+    host: str = DEFAULT_HOST,
+    region: str = DEFAULT_REGION,
+    openbao: OpenBaoSettings | None = None,
+) -> bool:
     """Make a vault, or finish making one; running it again changes nothing.
 
-        1. home directory    2. key store    3. tenant and checkpoint keys    4. vault.json
+        1. home directory    2. where keys lie, key store    3. checkpoint and tenant keys    4. vault.json
         5. database schema   6. events ledger   7. the event that says so
 
     A crash after any step is completed by the next run: each step looks for its own result first.
+
+    Args:
+        openbao: keeps the keys of groups and of the tenant; the key directory does where there is none.
 
     Returns:
         Whether the vault is new.
 
     Raises:
         Denied: a vault is here and this is not its passphrase.
+        UsageError: a vault is here, and its keys lie elsewhere.
         Forked: the home remembers an events ledger that the database does not have.
     """
     homes.prepare(home)
+    providers.choose(home, openbao, new=homes.read_identity(home) is None)
     with _key_directory(home, passphrase) as keys:
         found = homes.read_identity(home)
         if found is None:
             found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(_SIGNER).hex())
             homes.write_identity(home, found)
-        keys.create_key(tenant_ref(found.tenant))
+        with providers.opened(home, keys, make=True) as provider:
+            provider.create_key(tenant_ref(found.tenant))
         database = Database(home)
         migrate.upgrade(database.owner_dsn())
         engine = database.engine()
@@ -342,15 +357,14 @@ def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
 
 @contextmanager
 def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
-    ring = Ring(keys, clock=time.monotonic)
     checkpoints = _checkpoints(home, found, _signing(keys))
     register = Register(engine, checkpoints, found.events, events.commit)
-    try:
+    with providers.opened(home, keys) as provider, closing(Ring(provider, clock=time.monotonic)) as ring:
         yield Vault(
             engine=engine,
             checkpoints=checkpoints,
             ring=ring,
-            provider=keys,
+            provider=provider,
             tenant=str(found.tenant),
             region=found.region,
             events=found.events,
@@ -361,8 +375,6 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
             register=register,
             rewraps=home / "rewraps",
         )
-    finally:
-        ring.close()
 
 
 def _signing(keys: Signer) -> Callable[[bytes], bytes]:
