@@ -72,8 +72,13 @@ class Match(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record with what stands beside it; ``row`` is None once that was destroyed."""
+    """A record with what stands beside it; ``row`` and ``facets`` are None once that was destroyed.
 
+    Attributes:
+        data: the leaf's bytes.
+    """
+
+    data: bytes
     leaf: RecordLeaf
     row: SealedRow | None
     facets: Facets | None
@@ -130,16 +135,17 @@ def entries(vault: Vault, ledger: UUID, chosen: Selection) -> Iterator[Entry]:
         rows = transact(vault.engine, partial(_fetched, ledger=ledger, seqs=part))
         found = {row.seq: row for row in rows}
         for seq in part:
-            if seq not in found or found[seq].leaf is None:
+            stored = found[seq].leaf if seq in found else None
+            if stored is None:
                 raise Missing("the leaf of a chosen record is not there", str(ledger), seq)
-            place = _leaf(ledger, seq, found[seq].leaf)
+            place = _leaf(ledger, seq, stored)
             if place is None:
                 raise Modified("the leaf is not a record's in its place", str(ledger), seq)
             row = found[seq].sealed
             columns = None if row is None or row.facets is None else _facets(place, row.facets, row.salt or b"")
             if row is not None and columns is None:
                 raise Modified("the facets are not those the leaf commits to", str(ledger), seq)
-            yield Entry(place, row, columns)
+            yield Entry(packing.unpack(stored), place, row, columns)
 
 
 class Reader:
