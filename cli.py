@@ -17,7 +17,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import wiring
-from service.commands import access, approver, holds, requests, records, rules, running, trace, work
+from service.commands import access, approver, holds, records, requests, rules, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
