@@ -13,6 +13,7 @@ import msgspec
 
 from vault.core.errors import (
     Denied,
+    Destroyed,
     EvidenceError,
     Misconfigured,
     RefusedInput,
@@ -36,7 +37,7 @@ TITLES: Final = {
     "timeout": (408, "The request did not arrive in time"),
     "record-conflict": (409, "The id belongs to a record with other bytes"),
     "conflict": (409, "The state of things does not allow it"),
-    "record-gone": (410, "The id belongs to a record that is not kept any more"),
+    "record-gone": (410, "The record is not kept any more"),
     "too-large": (413, "Too large"),
     "unsupported-media-type": (415, "The media type or encoding is not taken here"),
     "record-refused": (422, "The record cannot be kept as it is"),
@@ -89,6 +90,8 @@ def of_error(error: BaseException) -> tuple[Problem, int | None]:
             return problem("not-found", str(error)), None
         case Denied():
             return problem("denied", str(error)), None
+        case Destroyed():
+            return problem("record-gone", str(error), code="gone"), None
         case UnknownOutcome():
             return problem("unknown-outcome", "send the same request again: the same id is never kept twice"), 1
         case Unavailable():

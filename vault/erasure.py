@@ -294,6 +294,13 @@ def explain(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> Erasure:
     return found
 
 
+def is_dying(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> bool:
+    """Say whether a disposal destroyed the key of a record whose envelope may still stand there."""
+    known = vault.register.latest.destructions
+    # What was moved on from a dead group lives; what is dying began in one.
+    return leaf.group in known.dead.get(str(ledger), ()) and is_explained(vault, ledger, leaf) is not None
+
+
 def is_explained(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> Erasure | None:
     """Return the same, None where no disposal explains it."""
     found = _explain(vault, ledger, leaf)
@@ -305,8 +312,13 @@ def _explain(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> Erasure | str:
     evidence = Evidence(vault.tenant, known, lambda place, digest: selections.load(vault, place, digest))
     why = UNEXPLAINED
     for told in reversed(known.of(str(ledger))):
-        case = Case(evidence, told)
-        if leaf.seq in case.final or (case.why is not None and not case.final.ranges):
+        try:
+            concerned = leaf.seq in selections.load(vault, ledger, told.final)
+        except EvidenceError as error:
+            why = f"{UNEXPLAINED}: disposal {told.disposal.id}: what it destroyed cannot be told: {_words(error)}"
+            continue
+        if concerned:
+            case = Case(evidence, told)
             reason = case.why_not(leaf)
             if reason is None:
                 return case.erasure()

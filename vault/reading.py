@@ -24,11 +24,11 @@ from uuid import UUID
 
 import msgspec
 
-from vault import events, proving
+from vault import erasure, events, proving
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing, receipt
 from vault.core.envelope import opening as opening_of
-from vault.core.errors import Denied, EvidenceError, Forked, Missing, Modified, Stale, Unknown, UsageError
+from vault.core.errors import Denied, Destroyed, EvidenceError, Forked, Missing, Modified, Stale, Unknown, UsageError
 from vault.core.grant import NO_AUDITOR, Grant
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
@@ -102,8 +102,9 @@ def read(
             ledger (the look-up is an event as well).
         Unknown: the same for whoever reads under a grant, and also where no grant of theirs reaches the record.
         Denied: whoever reads has no grant for this ledger, or the record is restricted and no duty is named.
-        Modified, Missing, Forked: what is stored is not what was promised. Nothing can be destroyed lawfully yet, so a
-            record that is not there is missing.
+        Destroyed: the record was destroyed by policy; under a grant only where it has neither period nor classes, since
+            nobody can say any more whether the record lay within.
+        Modified, Missing, Forked: what is stored is not what was promised.
     """
     if vault.actor.break_glass and not purpose.strip():
         raise UsageError("--purpose must say why the record is opened")
@@ -121,6 +122,8 @@ def read(
         return _not_there(vault, ledger, facts, details, grant)
     try:
         found = _verified(vault, ledger, seq)
+    except Destroyed as gone:
+        return _gone(vault, ledger, facts | {"seq": seq, "disposal": gone.disposal}, details, grant, gone)
     except EvidenceError as error:  # whoever looked must be seen here too
         facts |= {"seq": seq, "verdict": type(error).__name__.lower()}
         events.record(vault, "record.unsound", facts, details)
@@ -288,6 +291,29 @@ def _not_there(
     return nothing
 
 
+def _gone(
+    vault: Vault,
+    ledger: Ledger,
+    facts: dict[str, object],
+    details: dict[str, Any] | None,
+    grant: str | None,
+    gone: Destroyed,
+) -> Reading:
+    def decide(standing: Standing) -> Ruling[Reading]:
+        if _reads_freely(vault, standing):
+            return refuse(gone, Event("record.gone", facts, details))
+        held = held_grants(vault, standing, str(ledger.id), grant)
+        if not held:
+            return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
+        for one in held:
+            if one.scope.start is None and one.scope.end is None and not one.scope.classes:
+                return refuse(gone, Event("record.gone", {**facts, "grant": one.id}, details))
+        return refuse(_unknown(), denial("record.open", "scope", facts))
+
+    _, nothing = events.rule(vault, decide)
+    return nothing
+
+
 def _restricted(what: str) -> Denied:
     return Denied(f"this record is restricted: it is opened for a legal duty only; {what}")
 
@@ -306,17 +332,18 @@ def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
     found = leaf.parse(stored)
     if not isinstance(found, RecordLeaf) or (found.ledger, found.seq) != (place, seq):
         raise Modified("the leaf is not this record's", place, seq)
-    if row is None:
-        raise Missing("the record is not there and no erasure explains it", place, seq)
+    note, size = _checkpoint(vault, ledger, seq)
+    data, proof = proving.prove(vault, ledger.id, [seq], note)[seq]
+    if data != stored:
+        raise Modified("the leaf changed while it was read", place, seq)
+    if row is None or erasure.is_dying(vault, ledger.id, found):
+        told = erasure.explain(vault, ledger.id, found)
+        raise Destroyed(told.disposal, told.at)
     if row.facets is None or None in row.facets[:4] or row.salt is None:
         raise Modified("the facets are missing", place, seq)
     columns = from_columns(row.facets)
     if facets.digest(columns, row.salt) != canonical.unb64(found.facets, 32):
         raise Modified("the facets are not those the leaf commits to", place, seq)
-    note, size = _checkpoint(vault, ledger, seq)
-    data, proof = proving.prove(vault, ledger.id, [seq], note)[seq]
-    if data != stored:
-        raise Modified("the leaf changed while it was read", place, seq)
     return _Verified(found, data, proof, size, row, columns.occurred_at, columns.record_class, columns.flags)
 
 

@@ -174,7 +174,7 @@ class _OfRecord(Operation):
     ["/v1/ledgers/{ledger:str}/records/{record_id:path}", "/v1/ledgers/{ledger:str}/records/batch"],
     operation_class=_OfRecord,
     responses={200: ResponseSpec(schema.RecordView, generate_examples=False)}
-    | common.told(400, 401, 403, 404, 422, 429, 503),
+    | common.told(400, 401, 403, 404, 410, 422, 429, 503),
     summary="Open one record",
     tags=["auditors"],
     security=common.BY_PERSON,

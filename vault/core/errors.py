@@ -14,6 +14,7 @@ Every error is one clear line: what, where, what to do. It never carries record 
         KeyGone           a key does not exist, is disabled or destroyed (permanent)
         UnknownOutcome    a commit whose result nobody knows; a retry with the same ids settles it
       Stale               nobody: a decision was prepared for what is not so any more; its maker looks again
+      Destroyed       6   nobody: the record was destroyed by policy, and no way leads back
       EvidenceError       everybody: what is stored does not match what was promised
         Modified     10
         Missing      11
@@ -91,6 +92,27 @@ class UnknownOutcome(Unavailable):
 class Stale(VaultError):
     """Raised by a decision (vault.events.rule): what was looked at before it is not so any more. Nothing was committed;
     whoever asked looks again, and nobody is shown this."""
+
+
+class Destroyed(VaultError):
+    """What is asked for was destroyed by policy, and its evidence holds.
+
+    Attributes:
+        disposal: id of the disposal that did it.
+        at: when its keys began to die, RFC 3339 UTC, as the vault says.
+    """
+
+    exit_code = 6
+
+    def __init__(self, disposal: str, at: str) -> None:
+        super().__init__(
+            f"this record was destroyed by policy on {at[:10]}, disposal {disposal}: its certificate says how"
+        )
+        self.disposal = disposal
+        self.at = at
+
+    def __reduce__(self) -> tuple[type[Destroyed], tuple[str, str]]:
+        return type(self), (self.disposal, self.at)
 
 
 class EvidenceError(VaultError):
