@@ -85,6 +85,10 @@ def keys() -> None:
     """The key store of this vault."""
 
 
+keys.add_command(rekey.rekey)
+keys.add_command(rekey.replay)
+
+
 @keys.group()
 def recovery() -> None:
     """Recovery files: what opens the keys when the passphrase is lost."""
