@@ -16,8 +16,8 @@ import msgspec
 from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
-from service import wiring
-from service.commands import access, approver, holds, records, requests, rules, running, trace, work
+from service import providers, wiring
+from service.commands import access, approver, disposal, holds, keys, records, requests, rules, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -61,13 +61,20 @@ def main() -> None:
     show_default=True,
     help="First half of checkpoint origins.",
 )
-def init(region: str, host: str) -> None:
+@click.option("--keys", "kept", type=click.Choice(["keyfile", "openbao"]), help="Where keys lie; default: keyfile.")
+@click.option("--openbao-address", "address", metavar="URL", help="https://HOST:PORT; http for this machine only.")
+@click.option("--openbao-mount", "mount", default="transit", show_default=True, help="Path of the transit engine.")
+@click.option("--openbao-ca", "ca_file", type=click.Path(path_type=Path), help="PEM certificates to trust instead.")
+def init(region: str, host: str, kept: str | None, address: str | None, mount: str, ca_file: Path | None) -> None:
     """Make the vault, or finish making it. Running it again changes nothing."""
     if not canonical.is_word(region) or not region:
         raise UsageError("--region is a word of A-Z a-z 0-9 . _ : / + -")
+    if (kept == "openbao") != (address is not None):
+        raise UsageError("--keys openbao and --openbao-address belong together")
     home = homes.default_path()
     phrase = homes.passphrase(confirm=not (home / "keys").exists())
-    new = wiring.initialise(home, phrase, host=host, region=region)
+    openbao = None if address is None else providers.openbao(address, mount, ca_file)
+    new = wiring.initialise(home, phrase, host=host, region=region, openbao=openbao)
     found, custodians = wiring.identity(home), wiring.custodians(home, phrase)
     words = f"{'made a vault' if new else 'the vault is in order'} in {home}"
     if not custodians:
@@ -78,37 +85,6 @@ def init(region: str, host: str) -> None:
         )
     document = {"home": str(home), "new": new, "tenant": str(found.tenant), "events": str(found.events)}
     say(words, document | {"custodians": list(custodians)})
-
-
-@main.group()
-def keys() -> None:
-    """The key store of this vault."""
-
-
-keys.add_command(rekey.rekey)
-keys.add_command(rekey.replay)
-
-
-@keys.group()
-def recovery() -> None:
-    """Recovery files: what opens the keys when the passphrase is lost."""
-
-
-@recovery.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--custodian", required=True, help="Who will keep the file, apart from this machine and its backups.")
-def export(file: Path, custodian: str) -> None:
-    """Write a recovery file. Whoever holds it and a copy of the key store reads everything."""
-    wiring.export_recovery(homes.default_path(), homes.passphrase(), file, custodian)
-    say(f"{file}: hand it to {custodian}, then delete it here", {"file": str(file), "custodian": custodian})
-
-
-@recovery.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def use(file: Path) -> None:
-    """Open the key store with a recovery file and give it a new passphrase (from where init takes it)."""
-    wiring.use_recovery(homes.default_path(), file, homes.passphrase(confirm=True))
-    say("the key store has a new passphrase; the recovery file goes on working", {"recovered": True})
 
 
 @main.group()
@@ -383,7 +359,9 @@ for command in (
     access.user,
     access.grant,
     approver.approver,
+    disposal.disposal,
     holds.hold,
+    keys.keys,
     requests.request,
     records.records,
     rules.rules,

@@ -1,0 +1,240 @@
+"""``disposal`` and ``keys shred``: plan, approve, cancel, run. Destroying needs two people with keys of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from retention import approvers, evidence_of
+from retention import disposal as disposals
+from retention.certified import CertificateFacts
+from retention.destroying import Outcome
+from retention.plan import Plan, positions
+from service import home as homes
+from service import wiring
+from service.commands.access import acting, logged_in
+from service.commands.approver import passphrase
+from service.retention_settings import read_disposal
+from service.terminal import Commands, progress, say
+from vault import ledgers
+from vault.context import Vault
+from vault.core.errors import UsageError
+from vault.core.governance import Disposal
+from vault.ledgers import EVENTS, Ledger
+
+_USER = "Your local account; without it, the passphrase's holder acts."
+
+
+@click.group(cls=Commands)
+def disposal() -> None:
+    """Disposals: destroy what is due, so that nobody can read it any more, backups included."""
+
+
+@disposal.command("plan")
+@click.option("--ledger", "name", required=True, help="The ledger's name; 'events' for what events seal.")
+@click.option("--month", help="Only what became due in this month, YYYY-MM.")
+@click.option("--user", "user", help=_USER)
+def plan_disposal(name: str, month: str | None, user: str | None) -> None:
+    """Open everything that may be due, and freeze what is due and free. Nothing is destroyed."""
+    with acting(user) as vault, progress("looking") as told:
+        made = disposals.plan(vault, _ledger(vault, name), month=month, progress=told)
+    _say_plan(made)
+
+
+@disposal.command("list")
+def list_disposals() -> None:
+    """List the disposals and how far each came."""
+    with acting(None) as vault:
+        names = {str(one.id): one.row.name for one in ledgers.listing(vault)}
+        found = disposals.listing(vault)
+    rows = [_row(one, names) for one in found]
+    words = [
+        f"{row['disposal']}  {row['state']:<10}  {row['kind']:<6}  {row['entries']:>10}  {row['ledger_name']}"
+        for row in rows
+    ]
+    say("\n".join(words) or "there are no disposals", rows)
+
+
+@disposal.command("show")
+@click.argument("disposal_id")
+def show_disposal(disposal_id: str) -> None:
+    """Show one disposal: what it takes and what it leaves, who approved it, and what it waits for."""
+    with acting(None) as vault:
+        document = evidence_of.view(vault, disposal_id)
+    say("\n".join(_lines(document)), document)
+
+
+@disposal.command("approve")
+@click.argument("disposal_id")
+@click.option("--key", "file", type=click.Path(path_type=Path), required=True, help="Your approver's key.")
+@click.option("--user", "user", required=True, help="Your local account; its password is asked for.")
+def approve_disposal(disposal_id: str, file: Path, user: str) -> None:
+    """Sign the manifest with your own key. The second approval begins the cooling-off."""
+    key = approvers.read_private(file, passphrase)
+    waits = read_disposal(homes.default_path())
+    with logged_in(user) as vault:
+        made = disposals.approve(vault, disposal_id, key, waits)
+        document = evidence_of.view(vault, made.id)
+    say("\n".join(_lines(document)), document)
+
+
+@disposal.command("cancel")
+@click.argument("disposal_id")
+@click.option("--user", "user", help=_USER)
+def cancel_disposal(disposal_id: str, user: str | None) -> None:
+    """End a disposal before its keys die. Everything is kept."""
+    with acting(user) as vault:
+        disposals.cancel(vault, disposal_id)
+    say(f"{disposal_id} is cancelled", {"disposal": disposal_id, "state": "cancelled"})
+
+
+@disposal.command("run")
+@click.argument("disposal_id")
+def run_disposal(disposal_id: str) -> None:
+    """Destroy what was approved, once cooling-off is over; or go on where an earlier run ended."""
+    with _retaining() as vault, progress("looking") as told:
+        done = disposals.run(vault, disposal_id, told)
+    say(_outcome_words(done), _outcome(done))
+
+
+@disposal.command("certificate")
+@click.argument("disposal_id")
+def certificate(disposal_id: str) -> None:
+    """Print what is certified of a disposal that is done: rules, dates, manifest, keys, people, copies."""
+    with _retaining() as vault:
+        facts = evidence_of.collect(vault, disposal_id)
+    say("\n".join(_certified(facts)), evidence_of.document(facts))
+
+
+@click.command("shred")
+@click.argument("record_ids", nargs=-1, required=True, metavar="RECORD_ID...")
+@click.option("--ledger", "name", required=True, help="The ledger's name.")
+@click.option("--reason", required=True, help="Why before it is due; sealed into the plan.")
+@click.option("--user", "user", help=_USER)
+def shred(record_ids: tuple[str, ...], name: str, reason: str, user: str | None) -> None:
+    """Plan to destroy records before they are due. Two people approve it like any disposal; held ones are refused."""
+    with acting(user) as vault:
+        ledger = ledgers.get(vault, name)
+        seqs = positions(vault, ledger, record_ids)
+        made = disposals.plan(vault, ledger, kind="early", records=seqs, reason=reason)
+    _say_plan(made)
+
+
+@contextmanager
+def _retaining() -> Iterator[Vault]:
+    home = homes.default_path()
+    wiring.identity(home)
+    with wiring.open_for_retention(home, homes.passphrase()) as vault:
+        yield vault
+
+
+def _ledger(vault: Vault, name: str) -> Ledger:
+    if name != EVENTS:
+        return ledgers.get(vault, name)
+    found = ledgers.find(vault, name)
+    if found is None:
+        raise UsageError("this vault has no events ledger")
+    return found
+
+
+def _say_plan(made: Plan) -> None:
+    left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in made.excepted.items() if count)
+    beside = f"; left behind: {left}" if left else ""
+    document = {
+        "disposal": made.id or None,
+        "kind": made.kind,
+        "ledger": str(made.ledger),
+        "entries": made.entries,
+        "groups": list(made.groups),
+        "manifest": made.manifest if made.id else None,
+        "looked": made.looked,
+        "excepted": dict(made.excepted),
+        "holds": dict(made.holds),
+    }
+    if not made.id:
+        say(f"nothing is due{beside}", document)
+        return
+    early = "EARLY, before it is due: " if made.kind == "early" else ""
+    words = (
+        f"{made.id}  {early}{made.entries} entries in {', '.join(made.groups)}{beside}\n"
+        f"manifest {made.manifest}\n"
+        f"Two approvers sign it: 'reasonvault disposal approve {made.id} --key FILE --user NAME'."
+    )
+    say(words, document)
+
+
+def _row(one: Disposal, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "disposal": one.id,
+        "kind": one.kind,
+        "state": one.state,
+        "ledger": one.ledger,
+        "ledger_name": names.get(one.ledger, one.ledger),
+        "entries": one.count,
+        "approvals": len(one.approvals),
+        "certified": one.certified,
+    }
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    yield f"{document['disposal']}  {document['state']}  {document['kind']}  ledger {document['ledger']}"
+    yield f"{document['entries']} entries in {', '.join(document['groups'])}, manifest {document['manifest']}"
+    left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in document["excepted"].items() if count)
+    yield f"left behind when planned: {left or 'none'}"
+    for one in document["approvals"]:
+        yield f"approved by {one['person']} with {one['fingerprint']}{'' if one['counts'] else ': does not count'}"
+    if document["not_before"]:
+        yield f"not before {document['not_before']}"
+    if document["destroyed"] is not None:
+        yield f"destroyed {document['destroyed']}, left behind {document['left_behind']}"
+    yield f"waits for: {document['waits_for'] or 'nothing'}"
+
+
+def _certified(facts: CertificateFacts) -> Iterator[str]:
+    early = ", EARLY: before it was due" if facts.early else ""
+    yield f"{facts.disposal}  ledger {facts.ledger_name} ({facts.ledger}){early}"
+    yield f"destroyed {facts.destroyed} of {facts.planned} planned entries, on {facts.destroyed_at or 'no day'}"
+    yield f"manifest {facts.manifest}"
+    for rule in facts.rules:
+        yield (
+            f"rule {rule.id} of {rule.book} ({rule.status}): {rule.instrument}, {rule.minimum} from {rule.trigger}"
+            f" {rule.first_trigger or '?'}..{rule.last_trigger or '?'}, due {rule.first_until}..{rule.last_until}"
+        )
+    yield (
+        f"holds asked at {facts.holds_checked_at}: {facts.held} held, {facts.extended} extended,"
+        f" {facts.open_ended} open-ended, {facts.moved_before} saved before"
+    )
+    for key in facts.keys:
+        yield f"key {key.key} ({key.provider}): {key.state}, destroyed {key.destroyed_at or 'not'}, event {key.event}"
+    yield f"none of {facts.epochs_tried} epoch keys opened; {facts.deleted} envelopes deleted"
+    for one in facts.approvers:
+        yield f"approved by {one.person} with {one.fingerprint}{'' if one.counts else ': does not count'}"
+    yield f"cooling-off {facts.cooling_off_seconds} s from {facts.intended_at}"
+    yield f"ledger at {facts.before.size} entries before, {facts.after.size} after"
+    for copy in facts.copies:
+        yield f"outstanding: {copy.what}{' at ' + copy.holder if copy.holder else ''}, until {copy.until}"
+    yield f"issued {facts.issued_at}"
+
+
+def _outcome(done: Outcome) -> dict[str, Any]:
+    return {
+        "disposal": done.id,
+        "ledger": done.ledger,
+        "state": "done",
+        "destroyed": done.entries,
+        "left_behind": done.excepted,
+        "epochs_tried": done.epochs_tried,
+    }
+
+
+def _outcome_words(done: Outcome) -> str:
+    if not done.entries:
+        return f"{done.id} is done: nothing of it was left to destroy, {done.excepted} entries are kept"
+    return (
+        f"{done.id} is done: {done.entries} entries are destroyed, {done.excepted} are kept;"
+        f" none of {done.epochs_tried} epoch keys opens"
+    )
