@@ -202,7 +202,7 @@ def ingest(
                         counts[result.status.value] += 1
                         if result.status in (Status.REFUSED, Status.CONFLICTING):
                             refused.document({k: getattr(result, k) for k in ("line", "path", "code", "reason")})
-                        elif result.status is Status.DUPLICATE and result.seq is not None:
+                        if result.seq is not None and result.has_receipt_again:
                             again[result.line] = result.seq
                     if receipts_file is not None:
                         for result, leaf, proof in batch.receipts():

@@ -22,7 +22,7 @@ from service import providers
 from service.home import Identity
 from service.identity.tokens import TokenIssuer, issuer_name
 from service.providers import OpenBaoSettings
-from vault import events, ledgers
+from vault import custody, events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Vault
 from vault.core.canonical import b64
@@ -33,6 +33,7 @@ from vault.db.engine import RETENTION_ROLE, connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
+from vault.keys.openbao import OpenBaoKeys
 from vault.keys.provider import KeyProvider, KeyState, Signer
 from vault.keys.ring import WRITE_SECONDS, Ring, tenant_ref
 from vault.register import Register
@@ -314,6 +315,18 @@ def use_recovery(home: Path, file: Path, passphrase: bytes) -> None:
     KeyDirectory.open_with_recovery(home / "keys", file, passphrase, clock=time.monotonic).close()
     with open_vault(home, passphrase) as vault:
         events.record(vault, "recovery.used", {"tenant": str(found.tenant)})
+
+
+def rotate_keys(home: Path, passphrase: bytes) -> list[str]:
+    """Give the key directory a new root and OpenBao's keys a new version; return the kinds of what was rotated."""
+    with (
+        open_vault(home, passphrase) as vault,
+        KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys,
+    ):
+        rotations: list[tuple[str, Callable[[], int | None]]] = [(keys.name, keys.rotate)]
+        if isinstance(vault.provider, OpenBaoKeys):
+            rotations.append((vault.provider.name, vault.provider.rotate))
+        return custody.rotate(vault, *rotations)
 
 
 def rule_book(vault: Vault) -> RuleBook:

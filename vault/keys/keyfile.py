@@ -276,6 +276,12 @@ class KeyDirectory:
         with self._store.writing() as manifest:
             self._store.rotate(manifest, slot_key)
 
+    def rotate(self) -> None:
+        """A new root, under which every key is sealed anew, and the end of the old one here. Old copies of the
+        directory stay what they are, and open nothing that is made from now on."""
+        with self._store.writing() as manifest:
+            self._store.rotate(manifest)
+
     def close(self) -> None:
         """Wipe root and slot key, best effort. Every later call raises ``KeyUnavailable``."""
         self._store.close()
