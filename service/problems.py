@@ -23,6 +23,7 @@ from vault.core.errors import (
     UsageError,
     VaultError,
 )
+from vault.core.receipt import Receipt
 from vault.settling import Result, Status
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -52,7 +53,8 @@ TITLES: Final = {
 
 
 class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The body of every error answer. ``path`` is the JSON path of a fault in a record."""
+    """The body of every error answer. ``path`` is the JSON path of a fault in a record; ``receipt`` that of a record
+    which is gone, without its opening."""
 
     type: str
     title: str
@@ -61,6 +63,7 @@ class Problem(msgspec.Struct, kw_only=True, omit_defaults=True):
     request_id: str = ""
     code: str = ""
     path: str = ""
+    receipt: Receipt | None = None
 
 
 class HttpProblem(Exception):
@@ -109,12 +112,14 @@ def of_error(error: BaseException) -> tuple[Problem, int | None]:
     return problem("internal", "an unforeseen fault; the log has the request's id"), None
 
 
-def of_result(result: Result) -> Problem:
-    """Return the problem of a record that was not kept."""
+def of_result(result: Result, receipt: bytes | None = None) -> Problem:
+    """Return the problem of a record that was not kept, or is not kept any more: that one has its receipt still."""
     if result.status is Status.CONFLICTING:
         return problem("record-conflict", result.reason, code=result.code, path=result.path)
     kind = {"gone": "record-gone", "too_large": "too-large"}.get(result.code, "record-refused")
-    return problem(kind, result.reason, code=result.code, path=result.path)
+    found = problem(kind, result.reason, code=result.code, path=result.path)
+    found.receipt = None if receipt is None else msgspec.json.decode(receipt, type=Receipt)
+    return found
 
 
 def encode(found: Problem, request_id: str) -> bytes:

@@ -1,13 +1,14 @@
 """Receipts given again: for records that a retry found already sealed.
 
 The leaf and the opening are those of the first receipt; the path leads to the newest checkpoint, since older notes
-are not kept.
+are not kept. A destroyed record's receipt has no opening any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from vault import erasure
 from vault.context import Vault
 from vault.core import envelope, leaf, receipt
 from vault.core.errors import Forked, Missing
@@ -41,5 +42,7 @@ def again(vault: Vault, ledger: Ledger, seqs: Collection[int], note: str | None 
         place, row = leaf.parse(data), sealed.get(seq)
         if not isinstance(place, RecordLeaf):
             raise Missing("there is no record to give a receipt for", str(ledger.id), seq)
-        opening = envelope.opening(opener.record_key(place, row)) if row else None
+        opening = None  # of a destroyed record nobody can make it again
+        if row is not None and not erasure.is_dying(vault, ledger.id, place):
+            opening = envelope.opening(opener.record_key(place, row))
         yield seq, receipt.issue(data, opening, proof)

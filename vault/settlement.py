@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a producer is told: the record's fate, and its receipt where it is in the vault."""
+    """What a producer is told: the record's fate, and its receipt where it is in the vault, or was."""
 
     result: Result
     receipt: bytes | None
@@ -142,12 +142,12 @@ class Settlement:
     ) -> list[Answer | VaultError]:
         """Step 3."""
         proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
-        known = {one.seq for one in settled.results if one.status is Status.DUPLICATE and one.seq is not None}
+        known = {one.seq for one in settled.results if one.seq is not None and one.has_receipt_again}
         again = self._again(known, settled.appended.checkpoint)
         answers: list[Answer | VaultError] = []
         for at, (entry, result) in enumerate(zip(group, settled.results, strict=True)):
             held: bytes | VaultError | None = failed.get(at) or proved.get(result.line)
-            if held is None and result.status is Status.DUPLICATE and result.seq is not None:
+            if held is None and result.seq is not None and result.has_receipt_again:
                 held = again[result.seq]
             if isinstance(held, VaultError):
                 answers.append(held)

@@ -18,10 +18,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from vault import events
+from vault import erasure, events
 from vault.context import Actor, Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Missing, VaultError
+from vault.core.errors import KeyGone, Missing, VaultError
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.db import store
@@ -52,6 +52,11 @@ class Result(NamedTuple):
     reason: str = ""
     id_tag: bytes | None = None
     opening: bytes | None = None
+
+    @property
+    def has_receipt_again(self) -> bool:
+        """Whether an earlier commit gave a receipt for this very record, or for one that is destroyed by now."""
+        return self.status is Status.DUPLICATE or (self.code == "gone" and self.seq is not None)
 
     def __repr__(self) -> str:
         return f"Result(line={self.line}, status={self.status.value}, seq={self.seq}, code={self.code!r})"
@@ -184,9 +189,19 @@ class Settler:
         if row is None or not isinstance(place, RecordLeaf):
             raise Missing("the entry of a known id is not there", str(self._ledger), seq)
         if row.sealed is None:
-            reason = "this id belongs to a record that is not there any more: verify the ledger"
-            return Result(number, Status.REFUSED, place.seq, "gone", "$.id", reason, id_tag=tag)
-        return _again(number, tag, place.seq, self._opener.same_bytes(place, row.sealed, raw))
+            told = erasure.is_explained(self._vault, self._ledger, place)
+            return _gone(number, tag, place.seq, "is not there any more: verify the ledger" if told is None else "")
+        try:
+            return _again(number, tag, place.seq, self._opener.same_bytes(place, row.sealed, raw))
+        except KeyGone:
+            if not erasure.is_dying(self._vault, self._ledger, place):
+                raise
+            return _gone(number, tag, place.seq)
+
+
+def _gone(number: int, tag: bytes, seq: int, became: str = "") -> Result:
+    reason = f"this id belongs to a record that {became or 'was destroyed by policy'}"
+    return Result(number, Status.REFUSED, seq, "gone", "$.id", reason, id_tag=tag)
 
 
 def _again(number: int, tag: bytes, seq: int, same: bool) -> Result:

@@ -273,8 +273,8 @@ def _spelled(sent: list[tuple[int, bytes]], taken: list[Answer | Exception], req
             parts.append(_stopped(answer, [], number, request_id).rstrip())
             continue
         result, receipt = answer
-        if receipt is None:
-            found = problems.of_result(result)
+        if receipt is None or result.status is Status.REFUSED:
+            found = problems.of_result(result, receipt)
             found.request_id = request_id
             said = {"line": result.line, "status": found.status, "problem": problems.document(found)}
             parts.append(_encode(said))

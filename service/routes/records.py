@@ -58,8 +58,8 @@ async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
         raise await door.revoked(request, runtime) from None
     common.count(runtime.metrics, answer.result)
     runtime.charge(key.producer, answer.result)
-    if answer.receipt is None:
-        problem = problems.of_result(answer.result)
+    if answer.receipt is None or answer.result.status is Status.REFUSED:
+        problem = problems.of_result(answer.result, answer.receipt)
         return common.raw(
             problems.encode(problem, request.scope["state"]["request_id"]), problem.status, problems.MEDIA_TYPE
         )
