@@ -354,6 +354,7 @@ def _input(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
+keys.keys.add_command(disposal.shred)
 for command in (
     access.producer,
     access.user,

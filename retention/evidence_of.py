@@ -136,7 +136,7 @@ def collect(vault: Vault, name: str) -> CertificateFacts:
         deleted=done.facts["deleted"],
         approvers=_approvers(vault, disposal, told),
         intended_at=_seconds(intended.at),
-        cooling_off_seconds=max(0, disposal.not_before - intended.at // 1_000_000),
+        cooling_off_seconds=intended.facts.get("cooling_off", disposal.not_before - intended.at // 1_000_000),
         not_before=leaf.instant(disposal.not_before),
         before=_position(final or done),
         after=_position(done),
