@@ -17,7 +17,7 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import providers, wiring
-from service.commands import access, approver, disposal, holds, keys, records, requests, rules, running, trace, work
+from service.commands import access, approver, disposal, holds, keys, records, rekey, requests, rules, running, trace, work
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -355,6 +355,8 @@ def _input(file: str) -> Iterator[BinaryIO]:
 
 
 keys.keys.add_command(disposal.shred)
+keys.keys.add_command(rekey.rekey)
+keys.keys.add_command(rekey.replay)
 for command in (
     access.producer,
     access.user,
