@@ -31,14 +31,15 @@ from uuid import UUID
 import structlog
 
 from service.wiring import open_for_service
-from vault import ledgers
-from vault.core.errors import Missing, UnknownOutcome
+from vault import events, ledgers
+from vault.core.errors import Missing, UnknownOutcome, VaultError
 from vault.recordline import Settle
 from vault.sealers import Sealers
 from vault.settlement import Entry, Settled, Settlement
 
 LANES: Final = 4
 """Groups that one committer settles at a time, each of another ledger."""
+_AHEAD_SECONDS: Final = 60.0
 _log = structlog.get_logger()
 
 
@@ -103,6 +104,7 @@ def _commit(home: Path, passphrase: bytes, pipes: Sequence[Connection]) -> int:
             vault = opened.writing
             vault.register.standing()  # the first look may take a while: not on a record's time
             settlements: dict[UUID, Settlement] = {}
+            writers: dict[UUID, Sealers] = {}
 
             def serve(pipe: Connection) -> None:
                 with suppress(OSError, EOFError):  # the worker is gone: there is nobody to answer
@@ -119,16 +121,28 @@ def _commit(home: Path, passphrase: bytes, pipes: Sequence[Connection]) -> int:
                         found = next((one for one in ledgers.listing(vault) if one.id == ledger), None)
                         if found is None:
                             raise Missing("the ledger is gone from the database", str(ledger))
-                        settlement = settlements[ledger] = Settlement(vault, found, Sealers(vault, found))
+                        writers[ledger] = Sealers(vault, found)
+                        settlement = settlements[ledger] = Settlement(vault, found, writers[ledger])
                     yield from settlement.settle(group)
                 except Exception as error:
                     yield dict.fromkeys(range(len(group)), error)
 
+            def look_ahead() -> None:
+                while not ended.wait(_AHEAD_SECONDS):
+                    with suppress(VaultError):  # it is tried again, and whoever cannot do without says so
+                        for sealers in list(writers.values()):
+                            sealers.provide_ahead()
+                        events.provide_ahead(vault)
+
+            ended = threading.Event()
+            ahead = threading.Thread(target=look_ahead, daemon=True)  # nobody waits for a provider that hangs
+            ahead.start()
             threads = [threading.Thread(target=serve, args=(pipe,)) for pipe in pipes]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+            ended.set()
     except Exception as error:
         _log.error("the committer cannot work", error=error)
         return 1

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -34,7 +35,7 @@ from service.settings import Settings
 from service.wiring import Opened
 from vault import ledgers
 from vault.context import Actor
-from vault.core.errors import Denied, UnknownOutcome
+from vault.core.errors import Denied, KeyUnavailable, UnknownOutcome
 from vault.core.standing import ProducerKey
 from vault.db import store
 from vault.db.engine import transact
@@ -76,6 +77,7 @@ class Runtime:
         self, home: Path, opened: Opened, lanes: Lanes, reporting: Reporting, settings: Settings, metrics: Metrics
     ) -> None:
         service, vault = settings.service, opened.vault
+        self.home = home
         self.vault = vault
         self.settings = settings
         self.metrics = metrics
@@ -183,7 +185,8 @@ class Runtime:
             raise HttpProblem("unavailable", "too many records wait for a commit: come back later", retry_after=1)
         outcome: Outcome | None = None
         if len(raw) > _SMALL:  # its group would wait for it to be sealed
-            (outcome,) = await self.verb(line.sealers.seal_all, [raw], key.producer)
+            with suppress(KeyUnavailable):  # the committer may have keys for it
+                (outcome,) = await self.verb(line.sealers.seal_all, [raw], key.producer)
         settled: asyncio.Future[Pending] = self.loop.create_future()
         if line.line.put(Pending(raw, key, outcome, settled)):
             self._committing.submit(line.line.run)

@@ -26,7 +26,7 @@ from vault.core.standing import Standing, interesting
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupKeys, GroupRow
 from vault.linking import Appended, GroupsClosed, Item, append
-from vault.provision import Provisioner
+from vault.provision import OUTLAST_DAYS, Provisioner
 
 _TRIES = 5  # a group of details may be closed between sealing and linking; not again and again
 DETAIL_SCHEMA = "event-detail/1"
@@ -245,8 +245,22 @@ def _keys(vault: Vault, now: int) -> GroupKeys:
         known = provisioner.latest(stem, now)
         if known is None:
             raise
+        provisioner.stay(known, stem, now)  # no event of today asks again, and waits for a provider that hangs
         return known
     return keys
+
+
+def provide_ahead(vault: Vault) -> None:
+    """Get today's keys for details, and those that the next days need; blocks, and no event waits for it.
+
+    Raises:
+        KeyUnavailable, KeyGone: some are missing still; the next call goes on.
+    """
+    now = vault.clock()
+    keeper = vault.keeper((), ())
+    moments = (now, now + (OUTLAST_DAYS + 1) * 86_400_000_000)
+    stems = {stem_of(keeper(Facts(at, at, None, (), "event")).group) for at in moments}
+    Provisioner(vault, vault.events, key_created(vault), ready=vault.register.keys).provide(stems, now)
 
 
 def _provisioner(vault: Vault, now: int) -> Provisioner:

@@ -17,13 +17,14 @@ from uuid import UUID
 from vault import generations
 from vault.context import Vault
 from vault.core.errors import KeyGone
-from vault.core.groups import generation_of, name_of
+from vault.core.groups import due_at, generation_of, months_later, name_of
 from vault.db import groups
 from vault.db.engine import transact
 from vault.keys.ring import EpochRow, GroupKeys, GroupRow
 
 OUTLAST_DAYS = 3
 """For so long a writer goes on with the keys it has; see WRITE_SECONDS in vault.keys.ring."""
+_DAY_US = 86_400_000_000
 _PASSED_OVER = 16  # generations in a row whose key is gone before it had a row: more is no crash, but a lost key store
 
 
@@ -71,8 +72,12 @@ class Provisioner:
 
     def latest(self, stem: str, now_us: int) -> GroupKeys | None:
         """Return a stem's keys of the last days: what a writer goes on with while the provider is out of reach."""
-        days = [_day(now_us - back * 86_400_000_000) for back in range(OUTLAST_DAYS + 1)]
+        days = [_day(now_us - back * _DAY_US) for back in range(OUTLAST_DAYS + 1)]
         return next((self._ready[(stem, day)] for day in days if (stem, day) in self._ready), None)
+
+    def stay(self, keys: GroupKeys, stem: str, now_us: int) -> None:
+        """Go on with keys of an earlier day for all of this one. How long they open at all, the ring limits."""
+        self._ready[(stem, _day(now_us))] = keys
 
     def forget(self, names: Collection[str]) -> None:
         """Drop the keys of groups that are closed, opened ones too: what is asked for next is of another group."""
@@ -127,6 +132,21 @@ class Provisioner:
             "wrapped": epoch.wrapped,
         }
         transact(self._vault.engine, lambda connection: groups.insert_epoch(connection, row))
+
+
+def upcoming(stems: Iterable[str], now_us: int) -> set[str]:
+    """Return the stems that will follow these before a writer could be without keys: none, but for the end of a month.
+
+    Periods that count from an event move on by a month then; those that count from the end of a year stay where they
+    are, and move on by a year when that ends.
+    """
+    today = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    later = datetime.fromtimestamp((now_us + (OUTLAST_DAYS + 1) * _DAY_US) // 1_000_000, UTC)
+    if later.month == today.month:
+        return set()
+    steps = (1, 12) if later.year != today.year else (1,)
+    months = [stem for stem in stems if due_at(stem) is not None]
+    return {months_later(stem, step) for stem in months for step in steps}
 
 
 def _day(now_us: int) -> str:

@@ -1,9 +1,10 @@
 """Sealers: what seals one ledger's records in a process that lives for long, whoever sends them.
 
 Keys belong to a day: with the first record of a new one every sealer begins without any, and says so (``Waiting``)
-until they are provided. While the key provider is out of reach, those of the last days go on. Keys of a group that
-turned out to be closed are forgotten, and those of the stem's next one provided. A rule book that was adopted counts
-from the first record after this process has heard of it.
+until they are provided. While the key provider is out of reach, those of the last days go on; ``provide_ahead``, called
+now and then by a thread of its own, sees to it that there are such keys, also for the month that is about to begin.
+Keys of a group that turned out to be closed are forgotten, and those of the stem's next one provided. A rule book that
+was adopted counts from the first record after this process has heard of it.
 
 Sealing takes no lock that anybody holds while waiting, so an event loop may seal.
 """
@@ -19,7 +20,7 @@ from vault.core.errors import KeyUnavailable
 from vault.intake import terms_of
 from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
-from vault.provision import OUTLAST_DAYS, Provisioner
+from vault.provision import OUTLAST_DAYS, Provisioner, upcoming
 from vault.sealing import Outcome, Sealer, Waiting
 
 _DAY_US = 86_400_000_000
@@ -51,6 +52,7 @@ class Sealers:
         self._turning = threading.Lock()
         self._providing = threading.Lock()
         self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # by stem, and the day they were made for
+        self._used: dict[str, int] = {}  # by stem, the day something was sealed for it last
         self._closed: frozenset[str] = frozenset()
         self._today = _Day(0, Sealer(vault.ring, self._terms))
 
@@ -108,6 +110,7 @@ class Sealers:
             day = now // _DAY_US
             provisioner = Provisioner(self._vault, self._ledger.id, events.key_created(self._vault))
             for stem in set(stems):
+                self._used[stem] = day
                 known = self._provisioned.get(stem)
                 if known is None or known[1] != day:
                     try:
@@ -117,6 +120,28 @@ class Sealers:
                             raise
                     self._provisioned[stem] = known
                 self._day(day).first.provide([known[0]])
+
+    def provide_ahead(self) -> int:
+        """Get today's keys for what was written lately and for what follows it; return for how many stems.
+
+        It blocks, and nobody who seals waits for it. After it a provider may be away for three days.
+
+        Raises:
+            KeyUnavailable, KeyGone: some are missing still; the next call goes on.
+        """
+        now = self._vault.clock()
+        day = now // _DAY_US
+        with self._providing:
+            used = {stem for stem, last in self._used.items() if day - last <= OUTLAST_DAYS}
+            ready = {stem for stem, (_, made) in self._provisioned.items() if made == day}
+        wanted = sorted((used | upcoming(used, now)) - ready)
+        provisioner = Provisioner(self._vault, self._ledger.id, events.key_created(self._vault))
+        for stem in wanted:
+            (keys,) = provisioner.provide([stem], now)
+            with self._providing:
+                if keys.group.group not in self._closed:
+                    self._provisioned[stem] = (keys, day)
+        return len(wanted)
 
     def _day(self, number: int) -> _Day:
         today = self._today
