@@ -17,7 +17,20 @@ from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import providers, wiring
-from service.commands import access, approver, disposal, holds, keys, records, rekey, requests, rules, running, trace, work
+from service.commands import (
+    access,
+    approver,
+    disposal,
+    holds,
+    keys,
+    records,
+    rekey,
+    requests,
+    rules,
+    running,
+    trace,
+    work,
+)
 from service.printing import (
     LinesOut,
     adoption_document,
