@@ -32,6 +32,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from service.jobs.state import JobState
+
 _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own word
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER: Final = "other"
@@ -89,6 +91,7 @@ class Metrics:
         self._folder = os.environ.get(_FOLDER)
         self._registry = CollectorRegistry()
         self._home = HomeState(home, clock)
+        self._jobs = Jobs()
         self._routes = frozenset(routes)
         self._request = self._histogram(
             "reasonvault_request_seconds", "Time to answer a request.", ("route", "method", "status"), _LATENCY
@@ -178,6 +181,10 @@ class Metrics:
         """Say whether this process reaches the database."""
         self._database_up.set(up)
 
+    def jobs(self, found: Iterable[JobState]) -> None:
+        """Say how the jobs stand, as this process has just read it."""
+        self._jobs.found = tuple(found)
+
     def render(self) -> tuple[bytes, str]:
         """Return the exposition of all processes, and its content type."""
         if self._folder is None:
@@ -190,6 +197,7 @@ class Metrics:
     def _home_only(self) -> CollectorRegistry:
         registry = CollectorRegistry()
         registry.register(self._home)
+        registry.register(self._jobs)
         return registry
 
     def _bind(self, route: str, method: str, hundreds: int) -> Histogram:
@@ -215,6 +223,30 @@ class Metrics:
     def _gauge(self, name: str, words: str, mode: str) -> Gauge:
         # The library types the mode as the literal words that it lists in Gauge._MULTIPROC_MODES.
         return Gauge(name, words, registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+
+class Jobs(Collector):
+    """Tells what the database said of the jobs when somebody asked; nothing where it did not answer."""
+
+    def __init__(self) -> None:
+        self.found: tuple[JobState, ...] = ()
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: there may be no answer."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one line a job that is on, of each kind."""
+        at = GaugeMetricFamily(
+            "reasonvault_job_last_success_timestamp_seconds", "When it last ended well, 0: never.", labels=["job"]
+        )
+        overdue = GaugeMetricFamily("reasonvault_job_overdue_seconds", "Since it should have run.", labels=["job"])
+        failed = GaugeMetricFamily("reasonvault_job_failed", "1 where the newest run failed.", labels=["job"])
+        for one in self.found:
+            at.add_metric([one.name], one.succeeded)
+            overdue.add_metric([one.name], one.overdue)
+            failed.add_metric([one.name], float(one.failed))
+        yield from (at, overdue, failed)
 
 
 class Verification(msgspec.Struct, frozen=True):

@@ -14,11 +14,14 @@ must not happen twice is decided under the events ledger's lock by the work itse
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vault import events
@@ -39,6 +42,11 @@ MOST_ATTEMPTS: Final = 5
 
 Counts = Mapping[str, int | str | list[str]]
 """What a run comes to: numbers, words and lists of words, few of them: they stand in clear for ever."""
+
+
+# Whoever forks, such as work that opens in parallel, must not copy the locks of a renewal that is under way.
+_renewing = threading.Lock()
+os.register_at_fork(before=_renewing.acquire, after_in_parent=_renewing.release, after_in_child=_renewing.release)
 
 
 class Interrupted(Exception):
@@ -62,7 +70,7 @@ Work = Callable[[Vault, Steps], Counts]
 
 
 class Ended(NamedTuple):
-    """How a run ended. ``error`` is what it failed of; it stays in the row's worker's own hands and in the events."""
+    """How a run ended. ``error`` is what it failed of."""
 
     outcome: str
     counts: Counts
@@ -135,13 +143,21 @@ def _tell(vault: Vault, run: JobRow, ended: Ended) -> None:
     details = None
     if ended.error is not None:
         facts["error"] = type(ended.error).__name__
-        # Texts of other people's errors may quote what they were working on.
-        said = str(ended.error) if isinstance(ended.error, VaultError) else "see the worker's log"
-        details = {"error": said.partition("\n")[0]}
+        details = {"error": in_a_line(ended.error)}
     try:
         events.record(vault, "job.finished", facts, details)
     except (KeyUnavailable, KeyGone):
         events.record(vault, "job.finished", facts)  # perhaps just what it failed of
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what an error says, or, of one that is not the vault's and may quote what it stumbled over, where it was
+    raised."""
+    if isinstance(error, VaultError):
+        return str(error).partition("\n")[0]
+    trace = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(trace[-1].filename).name} line {trace[-1].lineno}" if trace else ""
+    return f"{type(error).__name__}{place}"
 
 
 def _facts(run: JobRow) -> dict[str, int | str | list[str]]:
@@ -187,7 +203,7 @@ class _Lease:
     def _renew(self) -> None:
         while not self._over.wait(self._seconds / 3):
             asked = self._monotonic()
-            with suppress(VaultError):  # out of reach: again in a third, until the lease is over
+            with _renewing, suppress(VaultError):  # out of reach: again in a third, until the lease is over
                 mine = transact(
                     self._vault.engine,
                     lambda connection: rows.renew(connection, self._vault.events, self._run, self._seconds),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +13,6 @@ from service import worker as working
 from service.jobs import catalogue
 from service.jobs.catalogue import Job
 from service.terminal import Commands, say
-from vault.core.errors import VaultError
 from vault.db import jobs as rows
 from vault.db.engine import transact
 from vault.db.jobs import JobRow
@@ -87,30 +82,9 @@ def run_job(name: str) -> None:
     wiring.identity(home)
     wanted = catalogue.load(home)
     job = wanted.job(name)
-    with wiring.open_for_retention(home, homes.passphrase()) as vault, _interruptible() as stopping:
-        ended = working.run_now(vault, wanted, job, stopping)
-    if ended.error is not None:
-        # Another error than ours may quote what it stumbled over.
-        raise (
-            ended.error if isinstance(ended.error, VaultError) else VaultError(f"{name}: {type(ended.error).__name__}")
-        )
+    with wiring.open_for_retention(home, homes.passphrase()) as vault:
+        ended = working.run_now(vault, wanted, job)
     words = [f"{name}: {ended.outcome}"]
     for key, value in ended.counts.items():
         words += [f"  {key.replace('_', ' ')}: {' '.join(value) if isinstance(value, list) else value}"]
     say("\n".join(words), {"job": name, "outcome": ended.outcome} | dict(ended.counts))
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into a wish to stop, which the job follows after the step at hand."""
-    stopping = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-    before = [signal.signal(number, lambda _number, _frame: stopping.set()) for number in numbers]
-    try:
-        yield stopping
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

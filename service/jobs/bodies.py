@@ -5,14 +5,11 @@ Verbs are imported when their job runs: a worker that only signs checkpoints loa
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from service import home as homes
 from vault.context import Vault
-from vault.core.errors import EvidenceError, Forked, Missing, Modified, UsageError
+from vault.core.errors import EvidenceError, Forked, Missing, Modified
 from vault.jobs import Counts, Steps
 from vault.verdict import Verdict
 
@@ -32,12 +29,22 @@ def checkpoints(vault: Vault, steps: Steps) -> Counts:
 
 def plan_disposals(vault: Vault, steps: Steps) -> Counts:
     """Plan the disposal of every group that is due. Nothing is approved here, and nothing dies."""
-    return _counts(_verb("retention.disposal", "plan_due")(vault), "planned", steps)
+    from retention import disposal
+
+    plans = disposal.plan_due(vault, steps)
+    return {"planned": len(plans), "entries": sum(plan.entries for plan in plans)}
 
 
 def run_disposals(vault: Vault, steps: Steps) -> Counts:
     """Execute every disposal whose approvals and cooling-off are complete, and what an interrupted one left."""
-    return _counts(_verb("retention.disposal", "run_ready")(vault), "disposed", steps)
+    from retention import disposal
+
+    ended = disposal.run_ready(vault, steps)
+    return {
+        "disposed": len(ended),
+        "entries": sum(one.entries for one in ended),
+        "excepted": sum(one.excepted for one in ended),
+    }
 
 
 def inherit_holds(vault: Vault, _steps: Steps) -> Counts:
@@ -47,9 +54,11 @@ def inherit_holds(vault: Vault, _steps: Steps) -> Counts:
     return holding.inherit_all(vault)
 
 
-def date_records(vault: Vault, steps: Steps) -> Counts:
+def date_records(vault: Vault, _steps: Steps) -> Counts:
     """Date records by the follow-ups that reported their triggers."""
-    return _counts(_verb("retention.dating", "date_all")(vault), "dated", steps)
+    from retention import dating
+
+    return dating.date_all(vault)
 
 
 def provision_keys(months: int, vault: Vault, steps: Steps) -> Counts:
@@ -87,17 +96,3 @@ def prove_erasure(vault: Vault, steps: Steps) -> Counts:
         "due_groups": len(found.due),
         "due": found.due[:40],
     }
-
-
-def _verb(module: str, name: str) -> Any:
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise UsageError(f"this version has no {module}.{name}") from None
-
-
-def _counts(result: Any, word: str, steps: Steps) -> Counts:
-    steps()
-    if isinstance(result, Mapping):
-        return result
-    return {word: result if isinstance(result, int) else len(result)}

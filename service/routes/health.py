@@ -20,6 +20,8 @@ from litestar.response import Response
 
 from service import schema
 from service.door import AnyRequest
+from service.jobs import state
+from service.jobs.state import JobState
 from service.problems import HttpProblem
 from service.routes import common
 from service.runtime import Runtime, Seen
@@ -92,6 +94,14 @@ def look(runtime: Runtime) -> tuple[bool, bool, bool]:
     return database, keys, evidence
 
 
+def jobs_of(runtime: Runtime) -> list[JobState]:
+    """Return how the jobs stand; nothing where the database or ``jobs.toml`` does not say."""
+    try:
+        return state.read(runtime.vault, runtime.home)
+    except VaultError:
+        return []
+
+
 @get(
     "/metrics",
     responses={200: ResponseSpec(str, media_type="text/plain", generate_examples=False)} | common.told(403),
@@ -108,6 +118,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
         raise HttpProblem("denied", "figures are for this machine, or for whoever has the metrics token")
     await _seen(runtime)
     runtime.metrics.queue(runtime.waiting())
+    runtime.metrics.jobs(await runtime.verb(jobs_of, runtime))
     runtime.note_dropped()
     body, media_type = runtime.metrics.render()
     # The framework adds the charset to a text; named twice, the header could not be parsed by Prometheus.

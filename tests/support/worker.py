@@ -1,7 +1,7 @@
 """A worker of its own process, whose jobs wait at a gate: ``python -m tests.support.worker NAMES LEASE_SECONDS``.
 
-The environment is the vault's (tests.support.vault). Each run writes a line, job and pid, to ``<home>/begun`` and goes
-on, step by step, until ``<home>/gate`` is there.
+The environment is the vault's (tests.support.vault). Each run writes a line, job and the worker's pid, to
+``<home>/begun`` and goes on, step by step, until ``<home>/gate`` is there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ YEARLY = Schedule("0 0 1 jan *")
 def waits(home: Path, name: str, _vault: Vault, steps: Steps) -> Counts:
     """The job."""
     with (home / "begun").open("a") as file:
-        file.write(f"{name} {os.getpid()}\n")
+        file.write(f"{name} {os.getppid()}\n")
     while not (home / "gate").exists():
         steps()
         time.sleep(0.01)

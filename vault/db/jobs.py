@@ -130,13 +130,13 @@ def latest(connection: Connection, ledger: UUID) -> dict[str, JobRow]:
     return {row[0]: JobRow(*row) for row in found}
 
 
-def succeeded(connection: Connection, ledger: UUID) -> dict[str, datetime]:
-    """Return when each job last ended well, by the database's clock."""
+def succeeded(connection: Connection, ledger: UUID) -> dict[str, tuple[datetime, datetime]]:
+    """Return the newest run of every job that ended well: (when it was due, when it ended)."""
     found = connection.execute(
         text(
-            "SELECT name, max(finished_at) FROM vault.job"
-            " WHERE ledger_id = :ledger AND outcome = 'ok' GROUP BY name ORDER BY name"
+            "SELECT DISTINCT ON (name) name, due, finished_at FROM vault.job"
+            " WHERE ledger_id = :ledger AND outcome = 'ok' ORDER BY name, due DESC"
         ),
         {"ledger": ledger},
     )
-    return {row[0]: row[1] for row in found}
+    return {row[0]: (row[1], row[2]) for row in found}

@@ -117,6 +117,6 @@ def test_the_unit_is_a_unit(name: str) -> None:
 
 def test_the_worker_is_shut_in_like_the_service() -> None:
     """What the two units differ in is what they run, with which login, and how they end."""
-    own = {"Description", "ExecStart", "KillMode", "TimeoutStopSec"}
+    own = {"Description", "ExecStart", "TimeoutStopSec"}
     service, worker = ({key: values for key, values in unit(name).items() if key not in own} for name in UNITS)
     assert service == worker
