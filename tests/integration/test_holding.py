@@ -255,7 +255,7 @@ def _plan(vault: Vault, cn: UUID, seqs: list[int], *steps: str) -> str:
             "due": soon,
         },
         "intended": {"approvals": [], "not_before": soon},
-        "destroying": {"selection": digest, "count": len(seqs)},
+        "destroying": {"selection": digest, "count": len(seqs), "holds_at": 10**6},
         "done": {},
     }
     for step in steps:
