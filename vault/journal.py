@@ -42,6 +42,7 @@ from vault.keys.ring import EpochRow, GroupRow
 _TITLE: Final = "reasonvault-rewraps/1"
 _CHECK_BYTES: Final = 12
 _CHECK_CHARS: Final = 16
+_SAID = re.compile(rb"s [0-9]+ [A-Za-z0-9_-]{16}\n")
 _NAME = re.compile(r"([0-9]{8})\.journal", re.ASCII)
 
 Line = GroupRow | EpochRow | Place
@@ -214,7 +215,7 @@ class _Reading:
                     if at == 0 and line not in (None, self._first):
                         raise self._damaged()
                     if line is None:
-                        self._end(file)
+                        self._end(text, file)
                         return
                     if at and not line.startswith("s "):
                         yield self._parsed(line)
@@ -230,9 +231,10 @@ class _Reading:
         self._check = check
         return line
 
-    def _end(self, rest: BinaryIO) -> None:
-        """Stop at a line that does not hold: the torn end of a run, unless a later line says it was on the disk."""
-        if any(text.startswith(b"s ") for text in rest):
+    def _end(self, torn: bytes, rest: BinaryIO) -> None:
+        """Stop at a line that does not hold: the torn end of a run, unless it or a later one says that what was before
+        is on the disk."""
+        if _SAID.fullmatch(torn) or any(text.startswith(b"s ") for text in rest):
             raise self._damaged()
 
     def _parsed(self, line: str) -> Line:
