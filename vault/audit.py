@@ -27,7 +27,8 @@ from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import AuditRow, HeadRow, LedgerRow
-from vault.erasure import Deferred, Evidence, Judge
+from vault.erasure import Evidence
+from vault.judge import Deferred, Judge
 from vault.keys.ring import Ring
 from vault.opening import Opener
 from vault.selections import loader

@@ -29,7 +29,7 @@ from vault.core.note import VerifierKey
 from vault.core.parse import parse
 from vault.core.tree import Frontier, leaf_hash
 from vault.db.store import AuditRow, HeadRow, LedgerRow, SealedRow
-from vault.erasure import Deferred, Judge, Unjudged
+from vault.judge import Deferred, Judge, Unjudged
 from vault.opening import Opener
 from vault.verdict import LedgerReport, Verdict
 

@@ -336,7 +336,7 @@ def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
     data, proof = proving.prove(vault, ledger.id, [seq], note)[seq]
     if data != stored:
         raise Modified("the leaf changed while it was read", place, seq)
-    if row is None or erasure.is_dying(vault, ledger.id, found):
+    if row is None or erasure.Explainer(vault, ledger.id).is_destroyed(found):
         told = erasure.explain(vault, ledger.id, found)
         raise Destroyed(told.disposal, told.at)
     if row.facets is None or None in row.facets[:4] or row.salt is None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from vault import erasure
 from vault.context import Vault
 from vault.core import envelope, leaf, receipt
 from vault.core.errors import Forked, Missing
 from vault.core.leaf import RecordLeaf
 from vault.db import store
 from vault.db.engine import transact
+from vault.erasure import Explainer
 from vault.ledgers import Ledger
 from vault.opening import Opener
 from vault.proving import prove
@@ -35,6 +35,7 @@ def again(vault: Vault, ledger: Ledger, seqs: Collection[int], note: str | None 
     if note is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger.id))
     proved = prove(vault, ledger.id, seqs, note)
+    gone = Explainer(vault, ledger.id)
     opener = Opener(vault.engine, vault.ring, ledger.id)
     rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger.id, list(proved))))
     sealed = {row.seq: row.sealed for row in rows}
@@ -43,6 +44,6 @@ def again(vault: Vault, ledger: Ledger, seqs: Collection[int], note: str | None 
         if not isinstance(place, RecordLeaf):
             raise Missing("there is no record to give a receipt for", str(ledger.id), seq)
         opening = None  # of a destroyed record nobody can make it again
-        if row is not None and not erasure.is_dying(vault, ledger.id, place):
+        if row is not None and not gone.is_destroyed(place):
             opening = envelope.opening(opener.record_key(place, row))
         yield seq, receipt.issue(data, opening, proof)

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from vault import erasure, events
+from vault import events
 from vault.context import Actor, Vault
 from vault.core import canonical, leaf, packing
 from vault.core.errors import KeyGone, Missing, VaultError
@@ -27,6 +27,7 @@ from vault.core.proof import Proof
 from vault.db import store
 from vault.db.engine import transact
 from vault.db.store import AuditRow
+from vault.erasure import Explainer
 from vault.linking import Appended, Item, append
 from vault.opening import Opener
 from vault.sealing import Outcome, Refused, Waiting
@@ -96,6 +97,7 @@ class Settler:
         self._vault = vault
         self._ledger = ledger
         self._opener = Opener(vault.engine, vault.ring, ledger)
+        self._gone: Explainer | None = None
 
     def link(
         self, batch: Sequence[Sent], outcomes: Sequence[Outcome], failed: dict[int, VaultError] | None = None
@@ -126,6 +128,7 @@ class Settler:
         appended = append(self._vault.engine, self._vault.checkpoints, self._ledger, choose)
         taken = {tag: seq for seq, tag in enumerate(fresh, appended.before.size)}
         seen = self._seen(known.values())
+        self._gone = None  # what the events say moves on between batches
         results: list[Result] = []
         for at, ((number, raw, _), one) in enumerate(zip(batch, outcomes, strict=True)):
             if isinstance(one, Waiting) and failed is not None and at in failed:
@@ -182,6 +185,12 @@ class Settler:
         )
         return {row.seq: row for row in rows}
 
+    def _explainer(self) -> Explainer:
+        """Return what explains the records of this batch that are gone, made when the first of them is met."""
+        if self._gone is None:
+            self._gone = Explainer(self._vault, self._ledger)
+        return self._gone
+
     def _settle(self, number: int, tag: bytes, seq: int, seen: Mapping[int, AuditRow], raw: bytes) -> Result:
         """Settle a line whose id an earlier commit took: the same bytes, other bytes, or destroyed."""
         row = seen.get(seq)
@@ -189,12 +198,12 @@ class Settler:
         if row is None or not isinstance(place, RecordLeaf):
             raise Missing("the entry of a known id is not there", str(self._ledger), seq)
         if row.sealed is None:
-            told = erasure.is_explained(self._vault, self._ledger, place)
-            return _gone(number, tag, place.seq, "is not there any more: verify the ledger" if told is None else "")
+            known = self._explainer().is_destroyed(place)
+            return _gone(number, tag, place.seq, "" if known else "is not there any more: verify the ledger")
         try:
             return _again(number, tag, place.seq, self._opener.same_bytes(place, row.sealed, raw))
         except KeyGone:
-            if not erasure.is_dying(self._vault, self._ledger, place):
+            if not self._explainer().is_destroyed(place):
                 raise
             return _gone(number, tag, place.seq)
 
