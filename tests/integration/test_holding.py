@@ -285,7 +285,7 @@ def test_a_disposal_that_passes_its_commit_point_meanwhile_is_seen(
 ) -> None:
     """It happens between the look at disposals and the decision, under whose lock it must not be passed over."""
     _plan(vault, cn, [3, 10, 12], "planned", "intended")
-    honest = holding.save
+    honest = saving.save
     looks: list[str] = []
 
     def overtaken(second: Vault, ledger: str, found: Selection) -> Any:

@@ -18,6 +18,7 @@ from vault.core import canonical
 from vault.core.errors import Denied, Missing, UsageError
 from vault.core.selection import Selection
 from vault.reading import Reading
+from vault.restricting import Restricted
 from vault.search import Wanted
 
 OF_3 = [n for n in range(1, RECORDS["cn"] + 1) if n % 7 == 3]
@@ -135,7 +136,8 @@ def test_a_request_in_the_middle_of_a_reading_counts(
     installation: Installation, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is committed after the reading looked at requests, and before the reading's own event."""
-    honest, looks = reading.Restricted.of, []
+    honest = Restricted.of
+    looks: list[Any] = []
 
     def overtaken(second: Vault, ledger: Any) -> Any:
         found = honest(second, ledger)
@@ -145,7 +147,7 @@ def test_a_request_in_the_middle_of_a_reading_counts(
         looks.append(ledger)
         return found
 
-    monkeypatch.setattr(reading.Restricted, "of", overtaken)
+    monkeypatch.setattr(Restricted, "of", overtaken)
     with pytest.raises(Denied, match="restricted"):
         _read(vault)
     assert len(looks) == 2
