@@ -15,10 +15,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 from vault import events, ledgers
 from vault.context import Keeper, Vault
-from vault.core.errors import KeyUnavailable, RefusedInput, Unavailable
+from vault.core.errors import Denied, KeyUnavailable, RefusedInput, Unavailable
+from vault.core.imports import why_not_approved
+from vault.core.standing import Standing
 from vault.forks import end_with_parent, lifeline
 from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
@@ -44,15 +47,23 @@ def ingest(
     *,
     processes: int = 2,
     accept_cards: bool = False,
+    imported: str | None = None,
 ) -> Iterator[Batch]:
     """Take numbered lines in and yield one report a batch, each after its commit.
 
+    Args:
+        imported: id of the import that the lines come in with; their keeping counts from their own dates. Not checked:
+            that they are the lines of its file (retention.imports).
+
     Raises:
+        Denied: the events ledger tells of no such import that is approved, not done, and this producer's and ledger's.
         Unavailable, UnknownOutcome, Forked: the batch at hand is not acknowledged; batches yielded before it stand.
         RefusedInput: the stream of lines is damaged; everything before the damage was yielded.
     """
-    vault.register.standing()  # which rule book is in force
+    standing = vault.register.standing()  # which rule book is in force, and which imports are approved
     terms = terms_of(vault, ledger, producer, accept_cards=accept_cards)
+    if imported is not None:
+        terms = replace(terms, imported=_period_of(standing, imported, ledger, producer))
     linker = _Linker(vault, ledger, terms)
     if ledger.size <= 1:
         ledgers.announce(vault, ledger)  # its making may have ended half way
@@ -68,6 +79,14 @@ def ingest(
         yield from _ingest_in_parallel(linker, batches, vault, terms, processes)
     if damage:
         raise damage[0]
+
+
+def _period_of(standing: Standing, imported: str, ledger: Ledger, producer: str) -> tuple[int, int]:
+    asked = standing.governance.imports.get(imported)
+    why = "there is no such import" if asked is None else why_not_approved(asked, str(ledger.id), producer)
+    if asked is None or why is not None:
+        raise Denied(why or "")
+    return asked.first, asked.last
 
 
 def terms_of(vault: Vault, ledger: Ledger, producer: str, *, accept_cards: bool = False) -> Terms:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -54,6 +54,7 @@ def numbered(
     most: int | None = None,
     window: int = MAX_WINDOW,
     look: Callable[[], None] = lambda: None,
+    taste: Callable[[bytes], object] | None = None,
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its line feed); blank lines are counted and left out.
 
@@ -61,13 +62,15 @@ def numbered(
         most: bytes of the whole stream once it is unpacked; None: as many as come.
         window: bytes that a zstd frame may look back.
         look: called time and again while the stream is read, lines or none; what it raises ends the reading.
+        taste: given every byte of the unpacked stream, in order: those of a line before that is yielded.
 
     Raises:
         RefusedInput: the compressed stream is damaged or ends too early, has too many bytes, or too many blanks. Lines
             before that have been yielded.
     """
     try:
-        yield from _numbered(_decompressed(stream, window), _Meter(most, look))
+        read = _decompressed(stream, window)
+        yield from _numbered(read if taste is None else _Tasted(read, taste), _Meter(most, look))
     except (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
         if isinstance(error, zstandard.ZstdError) and "too much memory" in str(error):
             raise RefusedInput(f"a zstd stream looks back {window >> 20} MiB at the most") from None
@@ -99,7 +102,24 @@ class _Meter:
             raise RefusedInput(f"more than {MOST_BLANK >> 20} MiB of blank lines")
 
 
-def _numbered(stream: BinaryIO, meter: _Meter) -> Iterator[tuple[int, bytes]]:
+class _Lined(Protocol):
+    def readline(self, size: int, /) -> bytes: ...
+
+
+class _Tasted:
+    """Hands on what is read."""
+
+    def __init__(self, stream: _Lined, taste: Callable[[bytes], object]) -> None:
+        self._stream = stream
+        self._taste = taste
+
+    def readline(self, size: int, /) -> bytes:
+        data = self._stream.readline(size)
+        self._taste(data)
+        return data
+
+
+def _numbered(stream: _Lined, meter: _Meter) -> Iterator[tuple[int, bytes]]:
     number = 0
     while line := stream.readline(MAX_RECORD + 2):
         number += 1
@@ -114,7 +134,7 @@ def _numbered(stream: BinaryIO, meter: _Meter) -> Iterator[tuple[int, bytes]]:
             meter.blank(size)
 
 
-def _skip_rest(stream: BinaryIO, meter: _Meter) -> None:
+def _skip_rest(stream: _Lined, meter: _Meter) -> None:
     while rest := stream.readline(_LOOK):
         meter.count(len(rest))
         if rest.endswith(b"\n"):

@@ -43,6 +43,8 @@ class Terms:
         keep: how long a record is kept.
         threshold: the ledger's, for records that name none.
         accept_cards: keep card data, flagged, where the ledger's policy says so; refuse it otherwise.
+        imported: of an approved import, the first and last instant, in microseconds, at which its records occurred;
+            their keeping counts from then, as if they had been received at once. None for everything else.
     """
 
     ledger: UUID
@@ -52,6 +54,7 @@ class Terms:
     rulebook: bytes
     threshold: float = DEFAULT_THRESHOLD
     accept_cards: bool = False
+    imported: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         return f"Terms(ledger={self.ledger}, producer={self.producer})"
@@ -133,7 +136,7 @@ class Sealer:
         try:
             parsed = parse(raw, now_us=now_us, default_threshold=terms.threshold)
             noticed = _guarded(raw, parsed, accept_cards=terms.accept_cards)
-            facts = _facts(parsed, now_us)
+            facts = _facts(parsed, now_us) if terms.imported is None else _facts_of_old(parsed, *terms.imported)
             keeping = terms.keep(facts)
         except RefusedInput as refusal:
             return Refused(refusal.code, refusal.path, refusal.reason, _id_tag_of(raw, terms.id_key))
@@ -144,6 +147,8 @@ class Sealer:
         flags = int(parsed.flags) | noticed | int(keeping.flags)
         if facts.dates_trigger:
             flags |= Flag.DATES_ANOTHER
+        if terms.imported is not None:
+            flags |= Flag.IMPORTED
         try:
             return self._sealed(raw, parsed, facets_of(parsed, flags), keeping, received_at, held)
         except KeyGone:
@@ -265,6 +270,17 @@ def _facts(parsed: Parsed, now_us: int) -> Facts:
         record.record_class,
         any(relation.kind == "dates" for relation in record.relates_to or ()),
     )
+
+
+def _facts_of_old(parsed: Parsed, first: int, last: int) -> Facts:
+    """Return the facts of a record that an import brings in: received when it occurred.
+
+    Raises:
+        RefusedInput: it did not occur within the time that was approved.
+    """
+    if not first <= parsed.occurred_at_us <= last:
+        raise RefusedInput("lies outside the time that this import was approved for", "$.occurred_at", "import_period")
+    return _facts(parsed, parsed.occurred_at_us)
 
 
 def facets_of(parsed: Parsed, flags: int) -> Facets:
