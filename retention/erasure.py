@@ -25,6 +25,7 @@ from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
 from vault.matching import Terms
+from vault.reading import denial
 
 _MAX_ID = 128
 
@@ -57,8 +58,7 @@ def request_erasure(
 
     def may(standing: Standing) -> Ruling[None] | None:
         why = why_no_erasure(vault.actor.roles_by(standing), vault.actor.break_glass)
-        denial = Event("access.denied", {"act": "erasure.request", "code": "role"})
-        return None if why is None else refuse(Denied(why), denial)
+        return None if why is None else refuse(Denied(why), denial("erasure.request", "role", {}))
 
     if may(vault.register.standing()) is not None:
         events.rule(vault, lambda standing: may(standing) or Ruling([], None))

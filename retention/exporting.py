@@ -220,7 +220,7 @@ def _facts(name: str, part: Part) -> dict[str, Any]:
 
 
 def _denial(code: str, place: str) -> Event:
-    return Event("access.denied", {"act": "access.request", "code": code, "ledger": place})
+    return reading.denial("access.request", code, {"ledger": place})
 
 
 def _digest(file: Path) -> bytes:

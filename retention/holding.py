@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, cast
 from retention.held import Held, held_count
 from retention.inheriting import inherit_all
 from retention.saving import Saved, find, said, save, size_of, unchanged
-from vault import events, grants, people
+from vault import events, grants, people, reading
 from vault.context import Vault
 from vault.core import canonical, hold, leaf
 from vault.core.errors import Denied, Stale, Unknown, UsageError
@@ -259,15 +259,15 @@ def _require_may_place(vault: Vault) -> None:
 
 def _may_place(vault: Vault, standing: Standing) -> Ruling[None] | None:
     why = hold.why_no_place(vault.actor.roles_by(standing), vault.actor.break_glass)
-    return None if why is None else refuse(Denied(why), Event("access.denied", {"act": "hold.place", "code": "role"}))
+    return None if why is None else refuse(Denied(why), reading.denial("hold.place", "role", {}))
 
 
 def _unknown(act: str) -> Ruling[Any]:
-    return refuse(Unknown("there is no such hold"), Event("access.denied", {"act": act, "code": "unknown"}))
+    return refuse(Unknown("there is no such hold"), reading.denial(act, "unknown", {}))
 
 
 def _denied(act: str, code: str, name: str) -> Event:
-    return Event("access.denied", {"act": act, "code": code, "hold": name})
+    return reading.denial(act, code, {"hold": name})
 
 
 def _scope(key: bytes, named: tuple[str, ...], terms: Terms) -> HoldScope:

@@ -18,6 +18,7 @@ from vault.core.governance import Hold
 from vault.core.hold import due_reviews
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
+from vault.reading import denial
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,11 @@ def _rule(vault: Vault, name: str | None) -> _Allowed:
     def decide(standing: Standing) -> Ruling[_Allowed]:
         roles, holds = actor.roles_by(standing), standing.governance.holds
         if not actor.break_glass and not roles & {"auditor", "officer"}:
-            denial = Event("access.denied", {"act": "hold.list", "code": "role"})
-            return refuse(Denied("only auditors and compliance officers see holds"), denial)
+            denied = denial("hold.list", "role", {})
+            return refuse(Denied("only auditors and compliance officers see holds"), denied)
         if name is not None and name not in holds:
-            denial = Event("access.denied", {"act": "hold.list", "code": "unknown"})
-            return refuse(Unknown("there is no such hold"), denial)
+            denied = denial("hold.list", "unknown", {})
+            return refuse(Unknown("there is no such hold"), denied)
         found = [holds[name]] if name is not None else sorted(holds.values(), key=lambda one: -one.seq)
         return Ruling(
             [Event("holds.listed", {"count": len(found)})], _Allowed(found, actor.break_glass or "officer" in roles)

@@ -29,6 +29,7 @@ from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
 from vault.matching import Entry, Reader
+from vault.reading import denial
 
 __all__ = ["Asked", "Exported", "Left", "Request", "export", "listing", "request_erasure"]
 
@@ -96,8 +97,8 @@ def listing(vault: Vault) -> list[Request]:
     def decide(standing: Standing) -> Ruling[bool]:
         roles = actor.roles_by(standing)
         if not actor.break_glass and not roles & {"auditor", "officer"}:
-            denial = Event("access.denied", {"act": "request.list", "code": "role"})
-            return refuse(Denied("only auditors and compliance officers see requests"), denial)
+            why = Denied("only auditors and compliance officers see requests")
+            return refuse(why, denial("request.list", "role", {}))
         return Ruling([Event("requests.listed", {"count": len(found)})], actor.break_glass or "officer" in roles)
 
     _, all_said = events.rule(vault, decide)
