@@ -181,9 +181,8 @@ def listing(vault: Vault) -> list[Told]:
 
     def decide(standing: Standing) -> Ruling[list[Import]]:
         roles = vault.actor.roles_by(standing)
-        if not vault.actor.break_glass and not roles & {"officer", "auditor"}:
-            denial = Event("access.denied", {"act": "import.list", "code": "role"})
-            return refuse(Denied("only auditors and compliance officers see imports"), denial)
+        if (why := deciding.why_no_look(roles, vault.actor.break_glass)) is not None:
+            return _refusal("import.list", why, {})
         found = sorted(standing.governance.imports.values(), key=lambda one: -one.request)
         return Ruling([Event("imports.listed", {"count": len(found)})], found)
 
@@ -277,7 +276,7 @@ def _require(vault: Vault, standing: Standing, act: str) -> None:
 
 
 def _refusal(act: str, why: str, facts: dict[str, Any]) -> Ruling[Any]:
-    code = {deciding.NO_OFFICER: "role", deciding.NO_REQUESTER: "role", deciding.OWN: "four_eyes"}.get(why, "unfit")
+    code = "role" if why in deciding.ROLE else "four_eyes" if why == deciding.OWN else "unfit"
     return refuse(Denied(why), Event("access.denied", {"act": act, "code": code, **facts}))
 
 

@@ -18,6 +18,9 @@ NO_REQUESTER: Final = (
     "only a compliance officer, or the holder of the vault's passphrase, asks for an import or runs it"
 )
 OWN: Final = "nobody approves the import that they asked for: another compliance officer has to"
+NO_LOOK: Final = "only auditors and compliance officers see imports"
+ROLE: Final = frozenset({NO_OFFICER, NO_REQUESTER, NO_LOOK})
+"""The reasons that are a missing role."""
 MAX_COUNT: Final = 1_000_000_000
 
 
@@ -74,3 +77,8 @@ def why_no_run(asked: Import, roles: frozenset[str], holder: bool, sha256: str) 
     if why is None and asked.sha256 != sha256:
         return "this is not the file that was approved: its SHA-256 is another"
     return why
+
+
+def why_no_look(roles: frozenset[str], holder: bool) -> str | None:
+    """Return why this person may not see which imports there are, None when they may."""
+    return None if holder or roles & {"officer", "auditor"} else NO_LOOK
