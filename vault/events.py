@@ -21,7 +21,7 @@ from vault.context import Vault
 from vault.core import canonical, entropy, envelope, leaf
 from vault.core.errors import KeyGone, KeyUnavailable, UnknownOutcome, VaultError
 from vault.core.groups import stem_of
-from vault.core.keeping import Facts
+from vault.core.keeping import Facts, Keeping
 from vault.core.standing import Standing, interesting
 from vault.db.copyrows import sealed_fields
 from vault.keys.ring import GroupKeys, GroupRow
@@ -137,7 +137,7 @@ def _appended(vault: Vault, tickets: list[Ticket]) -> tuple[Appended, list[tuple
         now = vault.clock()
         keys = _keys(vault, now) if any(_may_have_details(ticket) for ticket in tickets) else None
 
-        def choose(connection: Connection, keys: GroupKeys | None = keys, now: int = now) -> list[Item]:
+        def choose(connection: Connection, keys: _Keys | None = keys, now: int = now) -> list[Item]:
             decided.clear()
             return _decided(connection, tickets, decided, keys, now)
 
@@ -172,7 +172,7 @@ def _decided(
     connection: Connection,
     tickets: list[Ticket],
     decided: list[tuple[Ticket, Exception | None]],
-    keys: GroupKeys | None,
+    keys: _Keys | None,
     now: int,
 ) -> list[Item]:
     """Under the head's lock: let each ticket decide after those before it, and spell their events."""
@@ -209,7 +209,7 @@ def _after(draft: Standing | None, ticket: Ticket, at: str) -> Standing | None:
     return changed
 
 
-def _item(vault: Vault, event: Event, keys: GroupKeys | None, now: int) -> Item:
+def _item(vault: Vault, event: Event, keys: _Keys | None, now: int) -> Item:
     fields: dict[str, Any] = {
         "actor": vault.actor.name,
         "at": leaf.instant_ms(now),
@@ -220,23 +220,35 @@ def _item(vault: Vault, event: Event, keys: GroupKeys | None, now: int) -> Item:
     }
     sealed, group = None, ""
     if event.details is not None and keys is not None:
-        law = vault.law()
-        keeping = law.keeper((), ())(Facts(now, now, None, (), "event"))
+        keeping = keys.keeping
         assert keeping.keep_until is not None
-        group = keys.group.group
-        sealed, promised = _seal(vault, event.details, keys)
+        group = keys.of.group.group
+        sealed, promised = _seal(vault, event.details, keys.of)
         fields |= promised | {
             "group": group,
             "keep_until": leaf.instant(keeping.keep_until),
-            "rulebook": canonical.b64(law.rulebook),
+            "rulebook": canonical.b64(keys.rulebook),
             "rules": list(keeping.rules),
         }
     return Item(*leaf.draft(fields), b"", sealed, None, group)
 
 
-def _keys(vault: Vault, now: int) -> GroupKeys:
+class _Keys(NamedTuple):
+    """What seals today's details, and how long they are kept: both by one look at the rule book in force."""
+
+    of: GroupKeys
+    keeping: Keeping
+    rulebook: bytes
+
+
+def _keys(vault: Vault, now: int) -> _Keys:
     """Return what seals today's details."""
-    stem = stem_of(vault.keeper((), ())(Facts(now, now, None, (), "event")).group)
+    law = vault.law()
+    keeping = law.keeper((), ())(Facts(now, now, None, (), "event"))
+    return _Keys(_provided(vault, stem_of(keeping.group), now), keeping, law.rulebook)
+
+
+def _provided(vault: Vault, stem: str, now: int) -> GroupKeys:
     provisioner = _provisioner(vault, now)
     try:
         (keys,) = provisioner.provide([stem], now)

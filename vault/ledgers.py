@@ -57,6 +57,7 @@ def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple
     for code in jurisdictions:
         if code not in COUNTRIES:
             raise UsageError(f"{code[:8]!r} is no ISO 3166-1 code")
+    vault.register.standing()  # which rule book is in force
     vault.keeper(jurisdictions, rules)  # refuses rules that do not exist
     with translated(), vault.engine.connect() as connection:
         # The events ledger's head lock stands in for a unique name: no key may span ledgers to enforce one.
