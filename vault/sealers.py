@@ -53,6 +53,7 @@ class Sealers:
         self._providing = threading.Lock()
         self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # by stem, and the day they were made for
         self._used: dict[str, int] = {}  # by stem, the day something was sealed for it last
+        self._renewed: dict[str, int] = {}  # by stem, the day its keys were seen to last
         self._closed: frozenset[str] = frozenset()
         self._today = _Day(0, Sealer(vault.ring, self._terms))
 
@@ -95,6 +96,7 @@ class Sealers:
             for stem, (keys, _) in list(self._provisioned.items()):
                 if keys.group.group in names:
                     del self._provisioned[stem]
+                    self._renewed.pop(stem, None)
             self._today.first.forget(names)
             for name in names:
                 self._vault.ring.forget(self._ledger.id, name)
@@ -133,14 +135,15 @@ class Sealers:
         day = now // _DAY_US
         with self._providing:
             used = {stem for stem, last in self._used.items() if day - last <= OUTLAST_DAYS}
-            ready = {stem for stem, (_, made) in self._provisioned.items() if made == day}
-        wanted = sorted((used | upcoming(used, now)) - ready)
+        wanted = sorted(stem for stem in used | upcoming(used, now) if self._renewed.get(stem) != day)
         provisioner = Provisioner(self._vault, self._ledger.id, events.key_created(self._vault))
         for stem in wanted:
-            (keys,) = provisioner.provide([stem], now)
+            known = self._provisioned.get(stem)
+            keys = known[0] if known is not None and known[1] == day else provisioner.provide([stem], now)[0]
+            self._vault.ring.renew_index_key(keys.group)
             with self._providing:
                 if keys.group.group not in self._closed:
-                    self._provisioned[stem] = (keys, day)
+                    self._provisioned[stem], self._renewed[stem] = (keys, day), day
         return len(wanted)
 
     def _day(self, number: int) -> _Day:

@@ -302,7 +302,7 @@ class OpenBaoKeys:
         except (Refused, Modified):
             pass
         raise KeyUnavailable(
-            f"{self._transit!r} is not where this vault's keys were made, or an older copy of it:"
+            "what answers as OpenBao is not where this vault's keys were made, or an older copy of it:"
             " nothing is concluded about any key"
         )
 

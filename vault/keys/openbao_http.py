@@ -10,7 +10,7 @@ itself says it does not have is ``None``. Not checked here: that this is the ser
 
 Times: 2 s to connect, 5 s for each read, no proxy, no redirect, since the token would travel along. A call whose
 connection broke is repeated once where that is harmless. The token is read when it is first needed and again when the
-server refuses it, and stands in no message.
+server refuses it, and stands in no message; nor does the address, since messages also go to clients of the service.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _REASONS = {
 class Refused(KeyUnavailable):
     """A clear no to this request (400). ``words`` are the server's, never shown."""
 
-    def __init__(self, address: str, words: str) -> None:
-        super().__init__(f"OpenBao at {address} refuses what is asked of it (400): see its log")
+    def __init__(self, words: str) -> None:
+        super().__init__("OpenBao refuses what is asked of it (400): see its log")
         self.words = words
 
 
@@ -226,11 +226,11 @@ class Transit:
                     headers={"X-Vault-Token": token, "X-Vault-Request": "true"},
                 )
             except httpx.TimeoutException:
-                raise KeyUnavailable(f"OpenBao at {self.address} does not answer in time") from None
+                raise KeyUnavailable("OpenBao does not answer in time") from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 # One broken connection may only have been idle for too long.
                 if not left or isinstance(error, httpx.ConnectError):
-                    raise KeyUnavailable(f"OpenBao at {self.address} cannot be reached") from None
+                    raise KeyUnavailable("OpenBao cannot be reached") from None
         raise AssertionError
 
     def _judged(self, answer: httpx.Response) -> dict[str, Any] | None:
@@ -238,9 +238,9 @@ class Transit:
         if status == 204:
             return {}
         if status == 403:
-            raise Forbidden(f"OpenBao at {self.address} {_REASONS[403]}")
+            raise Forbidden(f"OpenBao {_REASONS[403]}")
         if status not in (200, 400, 404):
-            raise KeyUnavailable(f"OpenBao at {self.address} {_REASONS.get(status, f'answers {status}')}")
+            raise KeyUnavailable(f"OpenBao {_REASONS.get(status, f'answers {status}')}")
         try:
             document = msgspec.json.decode(answer.content)
         except msgspec.MsgspecError:
@@ -252,11 +252,11 @@ class Transit:
             return data if isinstance(data, dict) else {}
         errors = document.get("errors")
         if status == 400 and isinstance(errors, list):
-            raise Refused(self.address, " ".join(str(one) for one in errors))
+            raise Refused(" ".join(str(one) for one in errors))
         # The engine says "not here" without a word; anything in the way, such as a missing mount, explains itself.
         if status == 404 and errors == []:
             return None
-        raise KeyUnavailable(f"OpenBao at {self.address} has no transit engine at {self.mount}")
+        raise KeyUnavailable(f"OpenBao has no transit engine at {self.mount}")
 
     def _connection(self) -> httpx.Client:
         known = self._client
@@ -282,8 +282,9 @@ class Transit:
             raise self._unforeseen()
         return found
 
-    def _unforeseen(self) -> KeyUnavailable:
-        return KeyUnavailable(f"what answers at {self.address} does not answer like OpenBao's transit engine")
+    @staticmethod
+    def _unforeseen() -> KeyUnavailable:
+        return KeyUnavailable("what answers as OpenBao does not answer like its transit engine")
 
 
 def check_address(address: str) -> str:

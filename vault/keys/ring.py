@@ -175,6 +175,13 @@ class Ring:
         ref = _stored_ref(row)
         return self._unwrap(ref, row.index_key, _context("index", row.ledger, row.group))
 
+    def renew_index_key(self, row: GroupRow) -> None:
+        """Ask the provider for the index key again, so that the time it may be used begins anew. Where it cannot be
+        asked, the old time goes on. Raises like ``open_index_key``."""
+        ref, context = _stored_ref(row), _context("index", row.ledger, row.group)
+        secret = self._provider.unwrap(ref, row.index_key, context)
+        self._secrets[(ref, row.index_key, context)] = (secret, self._clock() + self._cache_seconds)
+
     def new_epoch(self, group: GroupRow, writer: str, day: str) -> EpochRow:
         """A fresh epoch key: one provider call. It may be made days ahead, and is opened already.
 

@@ -258,7 +258,7 @@ def test_a_destruction_that_is_cut_short_counts_for_nothing_and_is_ended_later(
 
 def test_a_server_that_does_not_delete_leaves_the_key_pending(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_self: Transit, _name: str) -> None:
-        raise Refused("here", "no")
+        raise Refused("no")
 
     monkeypatch.setattr(Transit, "delete", refuse)
     with pytest.raises(KeyUnavailable, match="nothing counts as destroyed"):
