@@ -21,6 +21,7 @@ from vault.core.canonical import b64, unb64
 from vault.core.errors import Denied, UsageError, VaultError
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
+from vault.reading import denial
 
 MUST_LIST: Final = ("CN", "SG")
 """Jurisdictions that every book in force names: the product's promise to those who pay there."""
@@ -122,4 +123,4 @@ def _refused(done: str, facts: Mapping[str, Any], why: str) -> Ruling[Any]:
     act = "rules.propose" if done == "proposed" else "rules.adopt"
     denied = {deciding.NO_OFFICER: "role", deciding.OWN: "four_eyes"}.get(why)
     error: VaultError = UsageError(why) if denied is None else Denied(why)
-    return refuse(error, Event("access.denied", {"act": act, "code": denied or "unfit", **facts}))
+    return refuse(error, denial(act, denied or "unfit", dict(facts)))

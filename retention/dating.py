@@ -25,6 +25,7 @@ from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.followups import FollowUp, Target
 from vault.ledgers import Ledger
+from vault.reading import denial
 from vault.sealing import id_tag
 
 _BATCH: Final = 250
@@ -76,7 +77,7 @@ def tell(vault: Vault, ledger: Ledger, record_id: str, trigger: str, at: int, re
         if why is not None:
             code = "role" if why == dating.NO_OFFICER else "unfit"
             error: VaultError = Denied(why) if code == "role" else UsageError(why)
-            return refuse(error, Event("access.denied", {"act": "record.date", "code": code, **place}))
+            return refuse(error, denial("record.date", code, {**place}))
         if found is None:
             return refuse(UsageError("no record with this id is in the ledger"), Event("record.not_found", place))
         return Ruling([_dated(ledger, found.seq, trigger, at, 0, {"reason": reason})], None)
