@@ -20,7 +20,7 @@ from retention.history import History
 from retention.judging import Sight
 from retention.looking import Progress, look
 from retention.plan import chain, judge_of, manifest_of, quiet
-from vault import events, generations, ledgers, moving, selections, shred
+from vault import events, generations, journal, ledgers, moving, selections, shred
 from vault.context import Vault
 from vault.core import canonical
 from vault.core import disposal as rules
@@ -94,20 +94,21 @@ def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
         Unknown: there is no such disposal.
         Denied: it is cancelled, not approved, or cooling off; or an approver's key was removed.
         Modified, Missing: what is stored is not what was planned. Nothing was destroyed, unless it had begun before.
-        Unavailable: the provider, the journal or the database is out of reach: the same call goes on later.
+        Unavailable: the provider, the journal or the database is out of reach, or somebody else runs a disposal of
+            this ledger: the same call goes on later.
         UsageError: the vault is not opened for retention.
     """
-    disposal = find(vault, name)
-    if disposal.state == "done":
-        return _outcome(History.read(vault), disposal)
-    if disposal.state != "destroying":
-        if (why := rules.why_not_now(disposal, vault.clock())) is not None:
-            raise Denied(why)
-        ledger = ledger_of(vault, disposal)
-        if not _settle(vault, ledger, disposal, progress):
-            _end(vault, disposal, 0, 0)
-            return Outcome(name, disposal.ledger, 0, disposal.count, 0)
-    return _forward(vault, find(vault, name))
+    with journal.alone(vault.rewraps, UUID(find(vault, name).ledger), "disposal", "runs a disposal of"):
+        disposal = find(vault, name)
+        if disposal.state == "done":
+            return _outcome(History.read(vault), disposal)
+        if disposal.state != "destroying":
+            if (why := rules.why_not_now(disposal, vault.clock())) is not None:
+                raise Denied(why)
+            if not _settle(vault, ledger_of(vault, disposal), disposal, progress):
+                _end(vault, disposal, 0, 0)
+                return Outcome(name, disposal.ledger, 0, disposal.count, 0)
+        return _forward(vault, find(vault, name))
 
 
 def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress) -> bool:

@@ -169,25 +169,42 @@ def held(root: Path, ledger: UUID) -> Iterator[Journal]:
     Raises:
         Unavailable: somebody else does, or the directory cannot be written.
     """
+    with alone(root, ledger, "lock", "moves or destroys keys of") as directory:
+        journal = Journal(directory, ledger)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+@contextmanager
+def alone(root: Path, ledger: UUID, name: str, doing: str) -> Iterator[Path]:
+    """Let one at a time do something to a ledger; yield the directory of its journal.
+
+    Args:
+        name: of the file that is locked.
+        doing: what somebody else does, in words, where it is locked already.
+
+    Raises:
+        Unavailable: it is, or the directory cannot be written.
+    """
     directory = root / str(ledger)
     try:
         for path in (root, directory):
             if not path.is_dir():
-                path.mkdir(mode=0o700)
+                path.mkdir(mode=0o700, exist_ok=True)
                 _sync(path.parent)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Unavailable(f"cannot write the re-wrap journal below {directory}: {error.strerror}") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Unavailable(f"somebody else moves or destroys keys of ledger {ledger}: wait for their end") from None
-        journal = Journal(directory, ledger)
+            raise Unavailable(f"somebody else {doing} ledger {ledger}: wait for their end") from None
         try:
-            yield journal
+            yield directory
         finally:
-            journal.close()
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # by name: forked workers have the descriptor too
     finally:
         os.close(descriptor)
