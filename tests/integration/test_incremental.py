@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -158,6 +159,18 @@ def test_a_fault_fails_the_job_and_is_left_for_the_figures(installation: Install
     with pytest.raises(Missing, match="1 faults, the first: MISSING ledger"):
         bodies.verify_new(installation.home, vault, Steps())
     assert json.loads(left.read_text())["verdict"] == "MISSING"
+
+
+def test_a_ledger_of_which_only_the_events_know_is_missed(installation: Installation, vault: Vault) -> None:
+    ledger = installation.ledger("sg")
+    shutil.rmtree(installation.checkpoints("sg"))
+    with installation.tampering() as connection:
+        for table in ("entry", "sealed", "head", "ledger"):
+            connection.execute(f"DELETE FROM vault.{table} WHERE ledger_id = %s", [ledger])
+    found = incremental.verify(vault)
+    assert [(fault.verdict, fault.ledger) for report in found.reports for fault in report.faults] == [
+        (Verdict.MISSING, ledger)
+    ]
 
 
 def test_a_ledger_that_was_never_told_of_is_looked_at(installation: Installation, vault: Vault) -> None:

@@ -262,6 +262,31 @@ def test_of_claims_at_the_same_time_one_wins(vault: Vault) -> None:
     assert len(won) == 1
 
 
+def test_claims_of_a_job_wait_for_each_other(vault: Vault) -> None:
+    """So that none misses a run that another is about to commit."""
+    first, _ = claim(vault, MORNING, "before")
+    transact(vault.engine, lambda connection: rows.finish(connection, vault.events, first, "ok"))
+    second: list[tuple[Any, Any]] = []
+    late = threading.Thread(target=lambda: second.append(claim(vault, MORNING + timedelta(days=2), "second")))
+    with vault.engine.begin() as connection:
+        mine, _ = rows.claim(connection, vault.events, "test.job", MORNING + timedelta(days=1), "first", 60)
+        assert mine is not None
+        late.start()
+        until(lambda: second or _waits(vault))
+    late.join()
+    ((taken, other),) = second
+    assert (taken, other.worker) == (None, "first")
+
+
+def _waits(vault: Vault) -> bool:
+    with vault.engine.connect() as connection:
+        return bool(
+            connection.exec_driver_sql(
+                "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+            ).scalar()
+        )
+
+
 def test_a_run_that_was_taken_over_is_no_longer_its_first_workers(vault: Vault) -> None:
     first, _ = claim(vault, MORNING, "first", seconds=0)
     second, _ = claim(vault, MORNING, "second")
