@@ -46,7 +46,7 @@ from vault.events import Event
 from vault.ledgers import Ledger
 from vault.linking import append
 from vault.reading import tell_whole
-from vault.verdict import Depth
+from vault.verdict import Depth, LedgerReport
 
 Progress = Callable[[str, int, int], None]
 
@@ -129,7 +129,7 @@ def collect_evidence(
         file.writelines(finding_lines(gathered.count.findings()))
     found = integrity(vault, ledger.id, signed, gathered, verified, random(NONCE_BYTES))
     adopted_rules = adopted(book, ledger.genesis.jurisdictions, ledger.genesis.rules)
-    counted = _population(vault, signed.checkpoint.size, gathered, verified[-1].erased, access)
+    counted = _population(vault, signed.checkpoint.size, gathered, verified[-1], access)
     report = model.EvidenceReport(
         identification=_identification(vault, ledger, period, purpose, report_id),
         population=counted,
@@ -190,13 +190,18 @@ def _identification(
     )
 
 
-def _population(vault: Vault, size: int, gathered: Gathering, destroyed: int, access: int | None) -> model.Population:
+def _population(
+    vault: Vault, size: int, gathered: Gathering, verified: LedgerReport, access: int | None
+) -> model.Population:
     return model.Population(
         tree_size=size,
         governance=gathered.governance,
         in_period=gathered.inside,
         outside_period=gathered.outside,
-        destroyed=destroyed,
+        destroyed=verified.erased,
+        destroyed_early=verified.early,
+        disposals=sum(1 for one in verified.erasures if one.count),
+        dying=gathered.dying,
         opened=gathered.opened,
         related=gathered.related,
         refusals=gathered.history.refusals(vault, details=access is not None),

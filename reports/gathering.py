@@ -10,22 +10,28 @@ import os
 from array import array
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+from sqlalchemy import Connection
 
 from reports.history import History
 from reports.model import Period
-from reports.opened import Chunk, Item, Opening, has_facets
+from reports.opened import Chunk, Failure, Item, Opening, has_facets
 from reports.period import contains
 from reports.sequences import SequenceCount
 from reports.statistics import PopulationCount
 from vault.context import Vault
-from vault.core.leaf import EventLeaf, Leaf, RecordLeaf
+from vault.core.leaf import EventLeaf, Leaf, RecordLeaf, parse
+from vault.core.packing import unpack
+from vault.db import store
+from vault.db.engine import transact
 from vault.db.store import AuditRow
+from vault.erasure import Explainer
 from vault.verdict import LedgerReport, Verdict
 
 _SMALL = 200  # records; below this processes cost more than they give
@@ -45,12 +51,13 @@ class Gathering:
         opened: records of the period that opened.
         related: records after the period that were opened for their relations.
         unopened: the records that did not open, as the verifier would tell of them.
+        dying: records that did not open because a disposal destroyed their keys; their envelopes still stand there.
     """
 
     def __init__(
         self, vault: Vault, ledger: UUID, period: Period, size: int, *, opening: int, access: int | None, file: Path
     ) -> None:
-        self.governance = self.inside = self.outside = self.opened = self.related = 0
+        self.governance = self.inside = self.outside = self.opened = self.related = self.dying = 0
         self.unopened = LedgerReport(ledger)
         self.count = PopulationCount(zone=ZoneInfo(period.zone), opened=opening > 0 or access is None)
         self.sequences = SequenceCount()
@@ -61,6 +68,7 @@ class Gathering:
         self._size = size
         self._opens = access is not None
         self._path = file
+        self._gone: list[Failure] = []
         self._places = array("Q", [0])  # where each line of the file ends
         self._stack = ExitStack()
         with ExitStack() as stack:
@@ -90,6 +98,7 @@ class Gathering:
         """Count what is still being opened, and close the file."""
         self._count(self._opening.finish())
         self._file.close()
+        self._explain()
 
     def __len__(self) -> int:
         """Lines of the population."""
@@ -125,7 +134,29 @@ class Gathering:
                 self._places.append(self._places[-1] + len(line))
             self._file.writelines(chunk.lines)
             for failure in chunk.failures:
+                if failure.gone:
+                    self._gone.append(failure)
+                else:
+                    self.unopened.add(Verdict[failure.verdict], failure.seq, failure.what)
+
+    def _explain(self) -> None:
+        """Tell records whose keys a disposal destroyed, perhaps while they were read, from those that lost theirs."""
+        if not self._gone:
+            return
+        explainer = Explainer(self._vault, self._ledger)
+        for start in range(0, len(self._gone), _SMALL):
+            part = {failure.seq: failure for failure in self._gone[start : start + _SMALL]}
+            for row in transact(self._vault.engine, partial(_entries, self._ledger, list(part))):
+                place = parse(unpack(row.leaf)) if row.leaf is not None else None
+                if isinstance(place, RecordLeaf) and explainer.is_destroyed(place):
+                    self.dying += 1
+                    del part[row.seq]
+            for failure in part.values():
                 self.unopened.add(Verdict[failure.verdict], failure.seq, failure.what)
+
+
+def _entries(ledger: UUID, seqs: list[int], connection: Connection) -> list[AuditRow]:
+    return list(store.fetch_entries(connection, ledger, seqs))
 
 
 def private(path: str, flags: int) -> int:

@@ -32,9 +32,10 @@ def _standing(report: EvidenceReport) -> Iterator[str]:
     )
     yield "That a decision was right, fair or lawful, or that a confidence score means what its name says."
     if not checkpoint.witnesses and not checkpoint.time_stamps:
+        too = ", as is that of every destruction" if population.destroyed else ""
         yield (
             "When the checkpoint was made, and that only one history was ever signed. No witness and no "
-            "time-stamping authority has countersigned it: its time is self-asserted, and whoever holds "
+            f"time-stamping authority has countersigned it: its time is self-asserted{too}, and whoever holds "
             "the vault's keys, its database and its checkpoint folder could have rebuilt all three before "
             "this report was made. A copy of the checkpoint kept elsewhere from now on closes that door "
             "for everything before it."

@@ -107,6 +107,12 @@ class Population:
     """Access entries in the ledger of events for the same period, this report's own included."""
     access_entry: str | None = None
     """Where this report's own access entry stands, such as ``events seq 41``; None when nothing was opened."""
+    destroyed_early: int = 0
+    """Of the destroyed: those that two people ordered destroyed before they were due."""
+    disposals: int = 0
+    """Disposals that destroyed them."""
+    dying: int = 0
+    """Records of the period or after it whose keys a disposal destroyed and whose envelopes still stand there."""
     related: int = 0
     """Records after the period that were opened as well, for their reviews and settlements alone."""
 

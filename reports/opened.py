@@ -66,11 +66,12 @@ class Item(NamedTuple):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A record that did not open: a verdict's name and what was found."""
+    """A record that did not open: a verdict's name and what was found. ``gone``: its key does not exist any more."""
 
     seq: int
     verdict: str
     what: str
+    gone: bool = False
 
 
 class Chunk(msgspec.Struct):
@@ -192,7 +193,9 @@ class _Reader:
             except msgspec.MsgspecError:
                 chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, "what was sealed is no record"))
             except KeyGone as error:
-                chunk.failures.append(Failure(item.seq, Verdict.MISSING.name, f"it cannot be opened: {error}"))
+                chunk.failures.append(
+                    Failure(item.seq, Verdict.MISSING.name, f"it cannot be opened: {error}", gone=True)
+                )
             except EvidenceError as error:
                 what = str(error).partition(" at ledger")[0]
                 chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, what))

@@ -19,9 +19,9 @@ All times are the vault's own: nobody outside vouches for them yet, so they are 
 because it cannot be: what a later rule book would have added for records that nobody can open any more, and anything
 about people whose accounts an identity provider keeps.
 
-``vault.judge`` decides so for a whole ledger as its entries go by. ``Explainer`` decides for single entries, for whoever
-wants to read them, from what the register knows: 4 and the dating in 6 are left to ``verify``, which alone reads the
-ledger. Whoever could have forged those holds the key that signs checkpoints.
+``vault.judge`` decides so for a whole ledger as its entries go by. ``Explainer`` decides for single entries, for
+whoever wants to read them, from what the register knows: 4 and the dating in 6 are left to ``verify``, which alone
+reads the ledger. Whoever could have forged those holds the key that signs checkpoints.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     for ...: why = judge.take(leaf, its hash, whether what it promises stands there)
     judge.finish(report)
 
-Each disposal's manifest (vault.core.manifest) is made again on the way, so memory does not grow with the ledger: what is
-kept of the entries are ranges. Only at the end is a manifest known; what depends on it is told then.
+Each disposal's manifest (vault.core.manifest) is made again on the way, so memory does not grow with the ledger: what
+is kept of the entries are ranges. Only at the end is a manifest known; what depends on it is told then.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import reports.collect
 from reports import gathering
 from reports.model import EvidenceReport
 from tests.support.decisions import decision, spelled
+from tests.support.disposing import Staged, delete_rows
 from tests.support.evidence import collect, lines, told
 from tests.support.tampering import Crime
 from tests.support.vault import RECORDS, Installation
 from vault.audit import audit
 from vault.core.errors import UsageError
+from vault.keys.ring import group_ref
 from vault.verdict import LedgerReport
 
 CN = RECORDS["cn"]
@@ -200,3 +202,47 @@ def test_no_purpose_no_report(installation: Installation, tmp_path: Path, monkey
     with pytest.raises(UsageError, match="purpose"):
         collect(installation, tmp_path / "work")
     assert told(installation, "records.opened") == []
+
+
+def test_destroyed_records_are_counted_and_in_no_other_figure(installation: Installation, tmp_path: Path) -> None:
+    with installation.opened() as vault:
+        staged = Staged.begin(vault, "cn", range(3, 9))
+        staged.run()
+        delete_rows(installation, staged.ledger, staged.final)
+    made = collect(installation, tmp_path / "work")
+    population = made.report.population
+    assert population.adds_up
+    assert (population.destroyed, population.destroyed_early, population.disposals) == (6, 0, 1)
+    assert (population.in_period, population.opened, population.kept) == (CN - 6, CN - 6, CN)
+    assert population.sequences.missing == 0
+    assert made.report.decisions.count == CN - 6
+    assert made.report.integrity.verdict == "OK"
+    assert made.report.integrity.verdicts["ERASED-BY-POLICY"] == 6
+    assert {line["seq"] for line in lines(made.population)} == set(range(1, CN + 1)) - set(range(3, 9))
+
+
+def test_records_whose_keys_die_meanwhile_are_no_fault(installation: Installation, tmp_path: Path) -> None:
+    with installation.opened() as vault:
+        staged = Staged.begin(vault, "cn", range(3, 9))
+        staged.plan()
+        for officer in staged.officers:
+            staged.approve(officer)
+        staged.intend()
+        staged.destroy()
+        staged.kill()
+    _lose_keys(installation, staged)
+    made = collect(installation, tmp_path / "work")
+    population = made.report.population
+    neighbours = population.in_period - population.opened - population.dying
+    assert (population.adds_up, population.destroyed, population.dying) == (True, 0, 6)
+    # Whoever shares their group and was not of the disposal has lost a key that nobody may destroy.
+    assert made.report.integrity.verdicts["MISSING"] == neighbours > 0
+
+
+def _lose_keys(site: Installation, staged: Staged) -> None:
+    """Delete the provider's keys of the groups that a disposal says are dead."""
+    now = datetime.now(UTC)
+    with site.opened() as vault:
+        for group in staged.groups():
+            vault.provider.schedule_destroy(group_ref(staged.ledger, group), now)
+        assert vault.provider.destroy_due(now + timedelta(seconds=1))
