@@ -215,7 +215,11 @@ def _why_not(vault: Vault, standing: Standing) -> str | None:
 def _denied(why: str | None) -> Ruling[Any]:
     if why is None:
         return Ruling([], None)
-    return refuse(Denied(why), Event("access.denied", {"act": "disposal.plan", "code": "role"}))
+    return refuse(Denied(why), _denial("disposal.plan", "role"))
+
+
+def _denial(act: str, code: str) -> Event:
+    return Event("access.denied", {"act": act, "code": code})
 
 
 def _look_due(

@@ -20,6 +20,7 @@ import cli
 from retention.rules import load_default
 from service import problems, settings
 from service.identity.settings import OidcSettings
+from service.retention_settings import DisposalSettings
 from vault.core import envelope, guard, leaf, receipt, record, tree
 from vault.core.checkpoint import Checkpoint, sign_checkpoint
 from vault.core.flags import Flag
@@ -145,7 +146,9 @@ def test_problems_are_those_of_the_service() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "kind"), [("service", settings.ServiceSettings), ("oidc", OidcSettings)], ids=["service", "oidc"]
+    ("section", "kind"),
+    [("service", settings.ServiceSettings), ("oidc", OidcSettings), ("disposal", DisposalSettings)],
+    ids=["service", "oidc", "disposal"],
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
     text = page("reference/settings.md").split(f"## `[{section}]`")[1].split("\n## ")[0]
