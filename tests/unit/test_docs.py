@@ -151,7 +151,7 @@ def test_problems_are_those_of_the_service() -> None:
     ids=["service", "oidc", "disposal"],
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
-    text = page("reference/settings.md").split(f"## `[{section}]`")[1].split("\n## ")[0]
+    text = re.split(r"\n##? ", page("reference/settings.md").split(f"## `[{section}]`")[1])[0]
     told = dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", text, re.MULTILINE))
     assert told == {field.name: _default(field) for field in msgspec.structs.fields(kind)}
 
