@@ -78,16 +78,16 @@ class KeyFacts(msgspec.Struct, frozen=True):
         return self.type == _TYPE and self.derived and not let_out
 
 
-def from_environment(environment: Mapping[str, str]) -> Callable[[], str]:
+def from_environment(environ: Mapping[str, str]) -> Callable[[], str]:
     """Return what reads the token: from the file that one variable names, else from the other.
 
     Calling it raises ``KeyUnavailable`` where neither gives one.
     """
 
     def read() -> str:
-        file = environment.get(TOKEN_FILE)
+        file = environ.get("REASONVAULT_OPENBAO_TOKEN_FILE")
         if not file:
-            found = environment.get(TOKEN, "")
+            found = environ.get("REASONVAULT_OPENBAO_TOKEN", "")
         else:
             try:
                 with open(file, "rb") as stream:
