@@ -105,7 +105,12 @@ def test_what_the_judge_sees(vault: Vault) -> None:
     """And what it returns comes back in order, whoever asked it."""
     ledger = ledgers.get(vault, "sg").id
     seen: list[Opened] = []
-    answers = list(surveying.survey(vault, ledger, [GROUP], lambda opened: (seen.append(opened), opened.seq)[1]))
+
+    def judge(opened: Opened) -> int:
+        seen.append(opened)
+        return opened.seq
+
+    answers = list(surveying.survey(vault, ledger, [GROUP], judge))
     assert answers == [(seq, GROUP, seq) for seq in range(1, RECORDS["sg"] + 1)]
     for opened in seen:
         assert isinstance(opened.leaf, RecordLeaf)
