@@ -20,6 +20,7 @@ import cli
 from retention.rules import load_default
 from service import problems, settings
 from service.identity.settings import OidcSettings
+from service.providers import OpenBaoSettings
 from service.retention_settings import DisposalSettings
 from vault.core import envelope, guard, leaf, receipt, record, tree
 from vault.core.checkpoint import Checkpoint, sign_checkpoint
@@ -147,11 +148,16 @@ def test_problems_are_those_of_the_service() -> None:
 
 @pytest.mark.parametrize(
     ("section", "kind"),
-    [("service", settings.ServiceSettings), ("oidc", OidcSettings), ("disposal", DisposalSettings)],
-    ids=["service", "oidc", "disposal"],
+    [
+        ("[service]", settings.ServiceSettings),
+        ("[oidc]", OidcSettings),
+        ("[disposal]", DisposalSettings),
+        ("provider.toml", OpenBaoSettings),
+    ],
+    ids=["service", "oidc", "disposal", "provider"],
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
-    text = re.split(r"\n##? ", page("reference/settings.md").split(f"## `[{section}]`")[1])[0]
+    text = re.split(r"\n##? ", page("reference/settings.md").split(f"# `{section}`\n")[1])[0]
     told = dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", text, re.MULTILINE))
     assert told == {field.name: _default(field) for field in msgspec.structs.fields(kind)}
 
