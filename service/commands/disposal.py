@@ -160,11 +160,15 @@ def _say_plan(made: Plan) -> None:
         return
     early = "EARLY, before it is due: " if made.kind == "early" else ""
     words = (
-        f"{made.id}  {early}{made.entries} entries in {', '.join(made.groups)}{beside}\n"
+        f"{made.id}  {early}{_entries(made.entries)} in {', '.join(made.groups)}{beside}\n"
         f"manifest {made.manifest}\n"
         f"Two approvers sign it: 'reasonvault disposal approve {made.id} --key FILE --user NAME'."
     )
     say(words, document)
+
+
+def _entries(number: int) -> str:
+    return f"{number} {'entry' if number == 1 else 'entries'}"
 
 
 def _row(one: Disposal, names: dict[str, str]) -> dict[str, Any]:
@@ -182,7 +186,7 @@ def _row(one: Disposal, names: dict[str, str]) -> dict[str, Any]:
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield f"{document['disposal']}  {document['state']}  {document['kind']}  ledger {document['ledger']}"
-    yield f"{document['entries']} entries in {', '.join(document['groups'])}, manifest {document['manifest']}"
+    yield f"{_entries(document['entries'])} in {', '.join(document['groups'])}, manifest {document['manifest']}"
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in document["excepted"].items() if count)
     yield f"left behind when planned: {left or 'none'}"
     for one in document["approvals"]:
@@ -233,8 +237,8 @@ def _outcome(done: Outcome) -> dict[str, Any]:
 
 def _outcome_words(done: Outcome) -> str:
     if not done.entries:
-        return f"{done.id} is done: nothing of it was left to destroy, {done.excepted} entries are kept"
+        return f"{done.id} is done: nothing of it was left to destroy, {_entries(done.excepted)} kept"
     return (
-        f"{done.id} is done: {done.entries} entries are destroyed, {done.excepted} are kept;"
+        f"{done.id} is done: {_entries(done.entries)} destroyed, {done.excepted} kept;"
         f" none of {done.epochs_tried} epoch keys opens"
     )
