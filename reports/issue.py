@@ -71,7 +71,7 @@ def issue_evidence(
         Unavailable: a disk is full, the database or the keys are out of reach; there is no report.
         Forked: the events ledger cannot be appended to; there is no report.
     """
-    with _beside(out) as workdir:
+    with beside(out) as workdir:
         collected = collect_evidence(
             vault, ledger, book, period, purpose, workdir, grant=grant, random=random, progress=progress
         )
@@ -92,13 +92,12 @@ def issue_evidence(
         }
         told, _ = tell_whole(vault, ledger.id, collected.grant, lambda by: Event("report.issued", facts | by))
         size = made.path.stat().st_size
-        os.replace(made.path, out)
-        _sync(out.parent)
+        put(made.path, out)
     return Issued(out, made.sha256, made.pages, size, told.seq, collected.report)
 
 
 @contextmanager
-def _beside(out: Path) -> Iterator[Path]:
+def beside(out: Path) -> Iterator[Path]:
     """A directory beside the report: on the same file system, and as private as nothing beside it need be."""
     if out.is_dir():
         raise UsageError(f"{out} is a directory: name a file for the report")
@@ -111,6 +110,12 @@ def _beside(out: Path) -> Iterator[Path]:
             yield Path(workdir)
     except OSError as error:
         raise Unavailable(f"cannot write the report: {error.strerror or error}") from None
+
+
+def put(made: Path, out: Path) -> None:
+    """Rename a finished file into its place, durably."""
+    os.replace(made, out)
+    _sync(out.parent)
 
 
 def _sync(directory: Path) -> None:

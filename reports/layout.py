@@ -53,10 +53,21 @@ def lay_out(model: EvidenceReport, files: Sequence[Described]) -> tuple[bytes, i
             origin=_ORIGIN,
         )
         faces = fonts.faces()
-        css = templates.get_template("base.css.j2").render(faces=faces, stack=_stack(faces), mono=MONO, origin=_ORIGIN)
-    served: dict[str, tuple[str, bytes | Path]] = {f"font/{face.path}": ("font/ttf", file_of(face)) for face in faces}
+        css = style(templates, faces, "Evidence report")
+    served = served_fonts(faces)
     served |= {f"chart/{name}": ("image/svg+xml", svg) for name, svg in _charts(model, fonts, words).items()}
-    return to_pdf(body, css, Served(served), model)
+    return to_pdf(body, css, Served(served), model.identification.report_id)
+
+
+def style(templates: jinja2.Environment, faces: Sequence[Face], footer: str) -> str:
+    """The style sheet for pages whose foot says what they are part of."""
+    sheet = templates.get_template("base.css.j2")
+    return sheet.render(faces=faces, stack=_stack(faces), mono=MONO, origin=_ORIGIN, footer=footer)
+
+
+def served_fonts(faces: Sequence[Face]) -> dict[str, tuple[str, bytes | Path]]:
+    """What `Served` needs for the style sheet."""
+    return {f"font/{face.path}": ("font/ttf", file_of(face)) for face in faces}
 
 
 def _areas(checks: Sequence[ExceptionCheck]) -> dict[str, list[ExceptionCheck]]:
@@ -138,14 +149,14 @@ class Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints
         return URLFetcherResponse(url, body=body, headers={"Content-Type": media_type})
 
 
-def to_pdf(html: str, css: str, fetcher: Served, model: EvidenceReport) -> tuple[bytes, int]:
+def to_pdf(html: str, css: str, fetcher: Served, report_id: str) -> tuple[bytes, int]:
     """Tagged PDF/A-3u; the same bytes for the same input.
 
     Raises:
         VaultError: the page asks for a URL that is not served.
     """
     fonts = FontConfiguration()
-    identifier = hashlib.sha256(model.identification.report_id.encode()).digest()[:16]
+    identifier = hashlib.sha256(report_id.encode()).digest()[:16]
     try:
         style = CSS(string=css, url_fetcher=fetcher, font_config=fonts)
         document = HTML(string=html, url_fetcher=fetcher).render(

@@ -18,6 +18,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pikepdf
@@ -67,7 +68,17 @@ def render_evidence(
     if len(set(names)) < len(names):
         raise UsageError("two attachments of a report cannot share a name")
     pdf, pages = lay_out(model, files)
-    return RenderedReport(out, _write(out, _with_attachments(pdf, files, model), files), pages)
+    return write_report(out, pdf, pages, files, model.identification.generated_at)
+
+
+def write_report(out: Path, pdf: bytes, pages: int, files: Sequence[Described], at: datetime) -> RenderedReport:
+    """Steps 4 and 5: put the attachments into laid-out pages, and the file into its place.
+
+    Raises:
+        UsageError: an attachment changed since it was measured.
+        Unavailable: the report cannot be written to that place.
+    """
+    return RenderedReport(out, _write(out, _with_attachments(pdf, files, at), files), pages)
 
 
 def _attachments(
@@ -90,16 +101,16 @@ def _attachments(
     yield from more
 
 
-def _with_attachments(pdf: bytes, files: Sequence[Described], model: EvidenceReport) -> bytes:
+def _with_attachments(pdf: bytes, files: Sequence[Described], at: datetime) -> bytes:
     out = io.BytesIO()
     with pikepdf.open(io.BytesIO(pdf)) as opened:
-        attach(opened, files, model.identification.generated_at)
+        attach(opened, files, at)
         opened.save(out, object_stream_mode=pikepdf.ObjectStreamMode.disable, deterministic_id=True)
     return out.getvalue()
 
 
 def _write(out: Path, pdf: bytes, files: Sequence[Described]) -> bytes:
-    """Steps 4 and 5; the digest of the file as it lies on the disk."""
+    """Returns the digest of the file as it lies on the disk."""
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
         with _private(temporary) as file:

@@ -103,11 +103,30 @@ def run_disposal(disposal_id: str) -> None:
 
 @disposal.command("certificate")
 @click.argument("disposal_id")
-def certificate(disposal_id: str) -> None:
-    """Print what is certified of a disposal that is done: rules, dates, manifest, keys, people, copies."""
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), help="Issue it as a PDF: this file.")
+def certificate(disposal_id: str, out: Path | None) -> None:
+    """Print what is certified of a disposal that is done: rules, dates, manifest, keys, people, copies.
+
+    With -o, issue the certificate of destruction; that is an event.
+    """
+    if out is None:
+        with _retaining() as vault:
+            facts = evidence_of.collect(vault, disposal_id)
+        say("\n".join(_certified(facts)), evidence_of.document(facts))
+        return
+    from reports.certificate import issue_certificate  # here: the page layout takes a second to load
+
     with _retaining() as vault:
-        facts = evidence_of.collect(vault, disposal_id)
-    say("\n".join(_certified(facts)), evidence_of.document(facts))
+        made = issue_certificate(vault, disposal_id, out)
+    text = sum(1 for copy in made.facts.copies if copy.shows == "text")
+    words = (
+        f"{out}: {made.pages} pages, {made.size:,} bytes, sha256 {made.sha256.hex()}\n"
+        f"  {made.facts.destroyed:,} destroyed of {made.facts.planned:,}; "
+        f"{text or 'no'} outstanding copies that may still show text"
+    )
+    facts_of_file = {"file": str(out), "report": made.report, "sha256": made.sha256.hex(), "pages": made.pages}
+    document = facts_of_file | {"bytes": made.size, "event": made.event, "outstanding": len(made.facts.copies)}
+    say(words, document | {"disposal": made.facts.disposal, "destroyed": made.facts.destroyed})
 
 
 @click.command("shred")

@@ -369,7 +369,7 @@ def _with_placeholder(file: Described) -> bytes:
 def test_a_url_that_is_not_ours_stops_the_report(model: EvidenceReport) -> None:
     for url in ("http://127.0.0.1:9/", "file:///etc/passwd", "data:text/plain,x", "report:font/../x"):
         with pytest.raises(VaultError, match="asks for something"):
-            layout.to_pdf(f'<html lang="en"><title>x</title><img alt="x" src="{url}">', "", layout.Served({}), model)
+            layout.to_pdf(f'<html lang="en"><title>x</title><img alt="x" src="{url}">', "", layout.Served({}), "ev-1")
 
 
 @pytest.mark.parametrize(
