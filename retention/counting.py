@@ -139,20 +139,31 @@ class Plan:
 
     def count(self, facts: Facts) -> Counted:
         """Return how long a record is kept, and why."""
-        starts = Starts.of(facts)
         days = self._days
-        occurred, received, done, presumed, ended, closed = starts
+        occurred, received, executed = facts.occurred_at_us, facts.received_at_us, facts.executed_at_us
         decided = days.get(occurred // _BUCKET_US) or self._count_days(occurred, "$.occurred_at")
         arrived = days.get(received // _BUCKET_US) or self._count_days(received, "$")
-        path = "$.occurred_at" if presumed else "$.decision.executed_at"
-        completed = decided if done == occurred else days.get(done // _BUCKET_US) or self._count_days(done, path)
-        year = completed if closed == done else days.get(closed // _BUCKET_US) or self._count_days(closed, path)
-        over = None if ended is None else days.get(ended // _BUCKET_US) or self._count_days(ended, "$.occurred_at")
+        over = decided if facts.dates_trigger else None
+        presumed = executed is None
+        if facts.told:
+            completed, year, over, presumed = self._told(Starts.of(facts))
+        elif executed is None or executed <= occurred:  # the same as Starts.of says, which is slow
+            completed = year = decided
+        else:
+            completed = year = days.get(executed // _BUCKET_US) or self._count_days(executed, "$.decision.executed_at")
         key = (decided, arrived, completed, year, over, presumed)
         known = self._known.get(key)
         if known is None:
             known = remember(self._known, key, self._count(*key), _REMEMBERED)
         return known
+
+    def _told(self, starts: Starts) -> tuple[Days, Days, Days | None, bool]:
+        def days(instant_us: int) -> Days:
+            found = self._days.get(instant_us // _BUCKET_US)
+            return found or self._count_days(instant_us, "$.decision.executed_at")
+
+        over = None if starts.ended is None else days(starts.ended)
+        return days(starts.done), days(starts.closed), over, starts.presumed
 
     def _count_days(self, instant_us: int, path: str) -> Days:
         bucket, second = instant_us // _BUCKET_US, instant_us // 1_000_000

@@ -36,6 +36,7 @@ from vault.core.record import Record
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_IMPORTED: Final = int(Flag.IMPORTED)  # combining members of an IntFlag costs a microsecond
 
 
 class Effect(NamedTuple):
@@ -101,7 +102,7 @@ class Reckoning:
         dated = self._datings.get(leaf.seq)
         facts = Facts(
             occurred,
-            occurred if columns.flags & Flag.IMPORTED else microseconds(leaf.received_at),
+            occurred if columns.flags & _IMPORTED else _microseconds(leaf.received_at),
             None if executed is None else (executed - _EPOCH) // _MICROSECOND,
             tuple(record.jurisdictions),
             record.record_class,
@@ -175,6 +176,11 @@ def _effect_of(
     starts = Starts.of(facts)
     triggers = [(name, at) for name in counted.triggers if (at := starts.at(name)) is not None]
     return Effect(keep_until, erase_by, rules, book.version, conflict, tuple(triggers), book.digest)
+
+
+@lru_cache(maxsize=8192)
+def _microseconds(instant: str) -> int:  # a commit's entries share it
+    return microseconds(instant)
 
 
 @lru_cache(maxsize=8192)

@@ -48,7 +48,6 @@ def test_datings_stand_by_ledger_and_position_in_the_order_they_were_told() -> N
 
 def test_keys_moves_and_disposals() -> None:
     key = {"ledger": "l", "group": "2029-01.0", "key": "k"}
-    moved = {"ledger": "l", "from": ["2029-01.0"], "to": "held.0", "selection": "s", "count": 2, "for": "d-1"}
     told = [
         event(1, "key.created", **key),
         event(2, "key.created", **key),
