@@ -95,6 +95,7 @@ class Runtime:
         self.batches = Slots(service.batches, service.producer_batches)
         self.stopping = False
         self.looked: tuple[float, asyncio.Task[Seen] | None] = (0.0, None)
+        self.keys_seen = float("-inf")  # when this process last reached the key provider
         vault.register.observe = metrics.event
         self._writing = opened.writing
         self._lanes = lanes

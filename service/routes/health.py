@@ -1,7 +1,9 @@
 """Whether the service lives, whether it is ready, and its figures.
 
 Liveness asks nothing but the process: a key provider or database that is down must not have a healthy worker killed.
-Readiness asks everything a record or a reading needs, once a second however many want to know.
+Readiness asks everything a record or a reading needs, once a second however many want to know. A key provider that is
+away counts only once the keys at hand run out: whoever sends requests elsewhere because of it would stop the records
+that can still be taken.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ from service.runtime import Runtime, Seen
 from vault.core.errors import EvidenceError, VaultError
 from vault.db import store
 from vault.db.engine import transact
+from vault.provision import OUTLAST_DAYS
 
 _FRESH: Final = 1.0
+_OUTLAST: Final = OUTLAST_DAYS * 86_400.0
 _DOWN = ResponseSpec(schema.Health, description="Something is out of reach.", generate_examples=False)
 _UP = ResponseSpec(schema.Health, generate_examples=False)
 
@@ -45,7 +49,9 @@ async def readyz(request: AnyRequest) -> Response[bytes]:
     """Say whether database, keys, evidence and identity provider are there."""
     runtime = common.runtime_of(request)
     database, keys, evidence, identity = await _seen(runtime)
-    up = database and keys and evidence and not runtime.stopping
+    # Its readings end sooner, and say so themselves.
+    provided = time.monotonic() - runtime.keys_seen < _OUTLAST
+    up = database and provided and evidence and not runtime.stopping
     # People cannot come in without their provider, but payment services go on: it is told, and does not count.
     health = schema.Health("ok" if up else "down", database, keys, evidence, identity)
     return common.answered(health, 200 if up else 503)
@@ -81,6 +87,7 @@ def look(runtime: Runtime) -> tuple[bool, bool, bool]:
     with suppress(VaultError):
         runtime.check_keys()
         keys = True
+        runtime.keys_seen = time.monotonic()
     try:
         if database:
             vault.register.standing()

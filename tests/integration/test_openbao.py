@@ -224,6 +224,7 @@ def test_the_service_takes_records_while_the_provider_is_away_and_shows_none(kep
         assert shown.status_code == 503, shown.text
         assert own_bao.address not in shown.text
         assert service.client.get("/healthz").status_code == 200
+        assert service.client.get("/readyz").status_code == 200
         own_bao.start()
         assert service.append("cn", key, spelled(decision(3))).status_code == 201
         shown = service.client.get("/v1/ledgers/cn/records/dec-1", headers=bearer(auditor))
