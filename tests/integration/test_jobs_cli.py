@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from service.jobs import catalogue, state
+from tests.support.serving import serving
 from tests.support.vault import Installation
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +118,35 @@ def test_figures_tell_what_is_overdue(installation: Installation) -> None:
     assert 86_400 < found["disposal.plan"].overdue < 3 * 86_400
     assert abs(found["disposal.plan"].succeeded - (time.time() - 3 * 86_400)) < 600
     assert (found["checkpoints"].failed, found["checkpoints"].succeeded) == (False, 0)
+
+
+def test_the_service_tells_how_jobs_stand(installation: Installation) -> None:
+    assert installation.run("jobs", "run", "checkpoints").exit_code == 0
+    (installation.home / "jobs.toml").write_text("[disposal.run]\nenabled = false\n")
+    with serving(installation) as service:
+        told = dict(
+            line.rsplit(" ", 1)
+            for line in service.client.get("/metrics").text.splitlines()
+            if "reasonvault_job" in line
+        )
+        assert float(told['reasonvault_job_last_success_timestamp_seconds{job="checkpoints"}']) > time.time() - 600
+        assert told['reasonvault_job_last_success_timestamp_seconds{job="holds.inherit"}'] == "0.0"
+        assert told['reasonvault_job_failed{job="checkpoints"}'] == "0.0"
+        assert not [name for name in told if "disposal.run" in name]
+        (installation.home / "jobs.toml").write_text("nonsense")
+        assert 'job="' not in service.client.get("/metrics").text  # the other figures are told all the same
+
+
+def test_retention_has_a_login_and_a_role_of_its_own(installation: Installation) -> None:
+    login = f"worker_{installation.database.name}"
+    with psycopg.connect(installation.database.superuser_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'made up' IN ROLE reasonvault_retention")
+        try:
+            own = make_conninfo(installation.database.owner_dsn, user=login, password="made up")
+            environment = installation.environment() | {"DATABASE_RETENTION_URL": own, "DATABASE_OWNER_URL": ""}
+            assert installation.run("jobs", "run", "checkpoints", environment=environment).exit_code == 0
+            less = environment | {"DATABASE_RETENTION_URL": installation.database.app_dsn}
+            refused = installation.run("jobs", "run", "checkpoints", environment=less)
+            assert (refused.exit_code, "permission denied" in refused.stderr) == (2, True)
+        finally:
+            connection.execute(f"DROP ROLE {login}")

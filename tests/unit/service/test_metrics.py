@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.jobs.state import JobState
 from service.metrics import Metrics, bury_the_dead, share
 
 ROUTE = "/v1/ledgers/{ledger}/records"
@@ -180,3 +181,15 @@ def test_only_the_dead_are_buried(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     bury_the_dead(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
+
+
+def test_jobs_stand_as_the_database_said(metrics: Metrics) -> None:
+    assert "job=" not in metrics.render()[0].decode()
+    metrics.jobs([JobState("disposal.run", 12.5, 7200.0, True), JobState("checkpoints", 0.0, 0.0, False)])
+    body, _ = metrics.render()
+    assert value(body, "reasonvault_job_last_success_timestamp_seconds", job="disposal.run") == 12.5
+    assert value(body, "reasonvault_job_overdue_seconds", job="disposal.run") == 7200
+    assert value(body, "reasonvault_job_failed", job="disposal.run") == 1
+    assert value(body, "reasonvault_job_failed", job="checkpoints") == 0
+    metrics.jobs([])  # the database does not answer any more: what it said before is not told as if it did
+    assert "job=" not in metrics.render()[0].decode()
