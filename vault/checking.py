@@ -210,10 +210,13 @@ class Checker:
         report = self._report
         try:
             raw = opener.open(parsed, sealed)
-            report.opened += 1
             if isinstance(parsed, RecordLeaf) and sealed.facets is not None:
                 _compare_with_plaintext(opener, parsed, sealed, raw)
+            report.opened += 1
         except KeyGone as error:
+            if (moved := opener.moved(parsed, sealed)) is not None:  # while this ledger was read
+                self._check_opened(opener, parsed, moved, seq)
+                return
             report.add(Verdict.MISSING, seq, f"it cannot be opened: {error}")
         except (EvidenceError, RefusedInput) as error:
             report.add(Verdict.MODIFIED, seq, str(error).partition(" at ledger")[0])

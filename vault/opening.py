@@ -22,7 +22,7 @@ from vault.core.errors import KeyGone, Modified
 from vault.core.facets import Facets
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.record import SCHEMA, Record
-from vault.db import groups
+from vault.db import groups, store
 from vault.db.engine import transact
 from vault.db.store import SealedRow
 from vault.keys.ring import EpochRow, GroupRow, Ring
@@ -38,23 +38,40 @@ class Opener:
         self._ledger = ledger
         self._epochs: dict[int, EpochRow] = {}
         self._index_keys: dict[str, bytes] = {}
+        self._alone = False  # forked away from the database
 
     def load(self) -> None:
         """Read all epoch keys now, still wrapped: afterwards a forked process can open without the database."""
         rows = transact(self._engine, lambda connection: list(groups.epochs(connection, self._ledger)))
         self._epochs = {row[0]: EpochRow(self._ledger, *row) for row in rows}
+        self._alone = True
 
     def record_key(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
         """Return the record key of an entry (step 1).
+
+        A record that moved to another key since its row was read, and whose old key died, is opened where it is now.
 
         Raises:
             Modified: the epoch is unknown, or the wrapped key is not this entry's.
             KeyUnavailable, KeyGone: the provider cannot open the epoch key now, or ever.
         """
-        epoch = self._epoch(row, leaf.seq)
-        if not epoch.wrapped:
-            raise KeyGone(f"the key of group {epoch.group} is destroyed, and so is every record under it")
-        return self._ring.unwrap_record_key(epoch, row.wrapped_key, commitment(leaf))
+        try:
+            return self._unwrapped(leaf, row)
+        except KeyGone:
+            moved = self.moved(leaf, row)
+            if moved is None:
+                raise
+        return self._unwrapped(leaf, moved)
+
+    def moved(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> SealedRow | None:
+        """Return the row of an entry as it stands now, None where it is under the same key, or there no more."""
+        if self._alone:
+            return None
+        found = transact(
+            self._engine, lambda connection: list(store.fetch_entries(connection, self._ledger, [leaf.seq]))
+        )
+        now = found[0].sealed if found else None
+        return None if now is None or now.epoch_id == row.epoch_id else now
 
     def open(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
         """Return the exact bytes that were sealed (steps 1 to 4).
@@ -96,6 +113,12 @@ class Opener:
             row_of_keys = GroupRow(self._ledger, found.name, found.key_ref, found.index_key)
             self._index_keys[group] = self._ring.open_index_key(row_of_keys)
         return blind_tags(self._index_keys[group], record)
+
+    def _unwrapped(self, leaf: RecordLeaf | EventLeaf, row: SealedRow) -> bytes:
+        epoch = self._epoch(row, leaf.seq)
+        if not epoch.wrapped:
+            raise KeyGone(f"the key of group {epoch.group} is destroyed, and so is every record under it")
+        return self._ring.unwrap_record_key(epoch, row.wrapped_key, commitment(leaf))
 
     def _epoch(self, row: SealedRow, seq: int | None = None) -> EpochRow:
         if row.epoch_id not in self._epochs:

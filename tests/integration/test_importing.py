@@ -12,33 +12,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from retention import imports
 from tests.support.acting import happened, hire, keyed, last, stored
 from tests.support.decisions import decision, spelled
+from tests.support.imports import REASON, approved, archive, kept_since, moment, old, run_whole
 from tests.support.vault import Installation
-from vault import intake, ledgers, lines
+from vault import intake, ledgers
 from vault.context import Actor, Vault
-from vault.core import leaf, packing
-from vault.core.errors import Denied, RefusedInput, Unknown, UnknownOutcome, UsageError
+from vault.core.errors import Denied, RefusedInput, Unknown, UsageError
 from vault.core.flags import Flag
-from vault.core.leaf import RecordLeaf
 from vault.recordline import RecordLine
 from vault.settlement import Answer
-from vault.settling import Settler, Status
+from vault.settling import Status
 from vault.verdict import Depth, worst
 
 FLOOR = timedelta(days=3 * 365)
-REASON = "the archive of the system that was switched off"
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks and batches of a hundred lines."""
-    monkeypatch.setattr(imports, "_BLOCK", 100)
-    monkeypatch.setattr(intake, "BATCH", 100)
 
 
 @pytest.fixture
@@ -57,62 +47,14 @@ def anna(vault: Vault) -> Actor:
     return hire(vault, "anna", "officer")
 
 
-def _old(number: int, year: int = 2012, **changes: Any) -> dict[str, Any]:
-    return decision(number, occurred_at=f"{year}-{1 + number % 12:02d}-14T08:00:00.25Z", **changes)
-
-
-def _file(folder: Path, *documents: object) -> Path:
-    file = folder / "archive.jsonl"
-    file.write_bytes(b"".join(spelled(one) + b"\n" for one in documents))
-    return file
-
-
-def _approved(vault: Vault, olaf: Actor, anna: Actor, file: Path, producer: str = "old-core") -> str:
-    ledger = ledgers.get(vault, "cn")
-    asked = imports.request(vault.acting(olaf), ledger, file, producer, REASON, os.urandom).asked
-    imports.approve(vault.acting(anna), asked.id)
-    return asked.id
-
-
-def _run(vault: Vault, name: str, file: Path, processes: int = 1) -> tuple[imports.Run, list[Any]]:
-    results: list[Any] = []
-    for going, batch in imports.run(vault, name, file, processes=processes):
-        if batch is None:
-            return going, results
-        results += batch.results
-    raise AssertionError("it ends without saying so")
-
-
-def _kept(installation: Installation, first: int) -> dict[str, tuple[RecordLeaf, int, str]]:
-    """Return (leaf, flags, group that it is in) of the records from a position on, by id."""
-    with psycopg.connect(installation.database.superuser_dsn) as connection:
-        rows = connection.execute(
-            "SELECT s.record_id, n.leaf, s.flags, e.group_name FROM vault.sealed s JOIN vault.entry n"
-            " USING (ledger_id, seq) JOIN vault.epoch e USING (ledger_id, epoch_id)"
-            " WHERE s.ledger_id = %s AND s.seq >= %s",
-            [installation.ledger("cn"), first],
-        ).fetchall()
-    found = {}
-    for record_id, data, flags, group in rows:
-        place = leaf.parse(packing.unpack(data))
-        assert isinstance(place, RecordLeaf)
-        found[record_id] = (place, flags, group)
-    return found
-
-
-def _instant(text: object) -> datetime:
-    assert isinstance(text, str)
-    return datetime.fromisoformat(text)
-
-
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_approved_file_comes_in_with_its_own_dates(
     installation: Installation, vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path, packed: bool, processes: int
 ) -> None:
     size = installation.size("cn")
-    documents = [_old(number) for number in range(1000, 1250)]
-    file = _file(tmp_path, *documents)
+    documents = [old(number) for number in range(1000, 1250)]
+    file = archive(tmp_path, *documents)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if packed:
         file.write_bytes(gzip.compress(file.read_bytes()))
@@ -123,19 +65,19 @@ def test_an_approved_file_comes_in_with_its_own_dates(
     assert installation.size("cn") == size
     told = imports.approve(vault.acting(anna), asked.id)
     assert (told.asked.approved_by, told.reason, told.file) == (anna.name, REASON, "archive.jsonl")
-    going, results = _run(vault, asked.id, file, processes)
+    going, results = run_whole(vault, asked.id, file, processes)
     assert {one.status for one in results} == {Status.ACCEPTED}
     done = last(vault, "import.done")
     assert (done.facts["count"], done.facts["first"], done.facts["last"]) == (250, size, size + 249)
     assert going.event == done.seq
-    kept = _kept(installation, size)
+    kept = kept_since(installation, size)
     assert len(kept) == 250
     for document in documents:
         place, flags, group = kept[document["id"]]
-        occurred, until = _instant(document["occurred_at"]), _instant(place.keep_until)
+        occurred, until = moment(document["occurred_at"]), moment(place.keep_until)
         assert flags & Flag.IMPORTED
         assert FLOOR <= until - occurred < FLOOR + timedelta(days=40)
-        assert datetime.now(UTC) - _instant(place.received_at) < timedelta(minutes=10)
+        assert datetime.now(UTC) - moment(place.received_at) < timedelta(minutes=10)
         assert place.group == group == f"{until:%Y-%m}.0"
         assert place.producer == "old-core"
     assert worst(installation.audit(Depth.OPEN)) is None
@@ -145,31 +87,31 @@ def test_an_approved_file_comes_in_with_its_own_dates(
 
 def test_without_an_import_the_day_of_receipt_counts(installation: Installation, vault: Vault) -> None:
     """Promise 4: whatever a producer says of the past, its record is kept for the floor from today on."""
-    size, old = installation.size("cn"), [_old(number) for number in (1001, 1002)]
+    size, ancient = installation.size("cn"), [old(number) for number in (1001, 1002)]
     key, line = keyed(vault, "old-core", "cn"), RecordLine(vault, ledgers.get(vault, "cn"), lambda _group: None)
-    installation.ingest("cn", [(1, spelled(old[0]))], "old-core")
-    (taken,) = line.take([(1, spelled(old[1]))], key)
+    installation.ingest("cn", [(1, spelled(ancient[0]))], "old-core")
+    (taken,) = line.take([(1, spelled(ancient[1]))], key)
     assert isinstance(taken, Answer)
     assert taken.result.status is Status.ACCEPTED
-    kept = _kept(installation, size)
+    kept = kept_since(installation, size)
     assert len(kept) == 2
     for place, flags, _ in kept.values():
         assert not flags & Flag.IMPORTED
         assert flags & Flag.OLDER_THAN_FLOOR
-        assert _instant(place.keep_until) - _instant(place.received_at) >= FLOOR
+        assert moment(place.keep_until) - moment(place.received_at) >= FLOOR
 
 
 def test_a_duplicate_keeps_the_dates_it_has(
     installation: Installation, vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path
 ) -> None:
     size = installation.size("cn")
-    installation.ingest("cn", [(1, spelled(_old(1001)))], "old-core")
-    file = _file(tmp_path, _old(1001), _old(1002))
-    _, results = _run(vault, _approved(vault, olaf, anna, file), file)
+    installation.ingest("cn", [(1, spelled(old(1001)))], "old-core")
+    file = archive(tmp_path, old(1001), old(1002))
+    _, results = run_whole(vault, approved(vault, olaf, anna, file), file)
     assert [one.status for one in results] == [Status.DUPLICATE, Status.ACCEPTED]
-    kept = _kept(installation, size)
+    kept = kept_since(installation, size)
     assert not kept["dec-1001"][1] & Flag.IMPORTED
-    assert _instant(kept["dec-1001"][0].keep_until) > datetime.now(UTC) + timedelta(days=1000)
+    assert moment(kept["dec-1001"][0].keep_until) > datetime.now(UTC) + timedelta(days=1000)
     assert kept["dec-1002"][1] & Flag.IMPORTED
 
 
@@ -178,7 +120,7 @@ def test_what_occurred_outside_the_approved_time_is_refused(
 ) -> None:
     """Whoever asked said less than the file holds: two people approved 2012, and nothing else."""
     size = installation.size("cn")
-    file = _file(tmp_path, _old(1001, 2011), _old(1002, 2012), _old(1003, 2013))
+    file = archive(tmp_path, old(1001, 2011), old(1002, 2012), old(1003, 2013))
     whole = imports._surveyed
 
     def short(*arguments: Any) -> Any:
@@ -187,31 +129,31 @@ def test_what_occurred_outside_the_approved_time_is_refused(
         return found._replace(first=first, last=end)
 
     monkeypatch.setattr(imports, "_surveyed", short)
-    _, results = _run(vault, _approved(vault, olaf, anna, file), file)
+    _, results = run_whole(vault, approved(vault, olaf, anna, file), file)
     assert [(one.status, one.code, one.path) for one in results] == [
         (Status.REFUSED, "import_period", "$.occurred_at"),
         (Status.ACCEPTED, "", ""),
         (Status.REFUSED, "import_period", "$.occurred_at"),
     ]
-    assert _kept(installation, size).keys() == {"dec-1002"}
+    assert kept_since(installation, size).keys() == {"dec-1002"}
     assert last(vault, "import.done").facts["count"] == 1
 
 
 def test_the_future_stays_refused(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
     ahead = datetime.now(UTC) + timedelta(days=3)
-    file = _file(tmp_path, _old(1001), decision(1002, occurred_at=ahead.isoformat()))
-    _, results = _run(vault, _approved(vault, olaf, anna, file), file)
+    file = archive(tmp_path, old(1001), decision(1002, occurred_at=ahead.isoformat()))
+    _, results = run_whole(vault, approved(vault, olaf, anna, file), file)
     assert [(one.status, one.code) for one in results] == [(Status.ACCEPTED, ""), (Status.REFUSED, "clock_ahead")]
 
 
 def test_four_eyes(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
-    file, ledger = _file(tmp_path, _old(1001)), ledgers.get(vault, "cn")
+    file, ledger = archive(tmp_path, old(1001)), ledgers.get(vault, "cn")
     carl = hire(vault, "carl", "auditor")
     with pytest.raises(Denied, match="asks for an import"):
         imports.request(vault.acting(carl), ledger, file, "old-core", REASON, os.urandom)
     asked = imports.request(vault.acting(olaf), ledger, file, "old-core", REASON, os.urandom).asked
     with pytest.raises(Denied, match="nobody approved"):
-        _run(vault, asked.id, file)
+        run_whole(vault, asked.id, file)
     for who, words in ((olaf, "that they asked for"), (carl, "officer"), (vault.actor, "who logged in")):
         with pytest.raises(Denied, match=words):
             imports.approve(vault.acting(who), asked.id)
@@ -219,11 +161,11 @@ def test_four_eyes(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> No
     with pytest.raises(Denied, match="approved already"):
         imports.approve(vault.acting(anna), asked.id)
     with pytest.raises(Denied, match="asks for an import or runs it"):
-        _run(vault.acting(carl), asked.id, file)
-    for act in (imports.approve, lambda vault, name: _run(vault, name, file)):
+        run_whole(vault.acting(carl), asked.id, file)
+    for act in (imports.approve, lambda vault, name: run_whole(vault, name, file)):
         with pytest.raises(Unknown):
             act(vault.acting(anna), "i-other")
-    _run(vault.acting(anna), asked.id, file)
+    run_whole(vault.acting(anna), asked.id, file)
     codes = [(one.facts["act"], one.facts["code"]) for one in happened(vault, "access.denied")]
     assert codes == [
         ("import.request", "role"),
@@ -239,128 +181,24 @@ def test_four_eyes(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> No
 
 
 def test_the_holder_of_the_passphrase_asks_and_an_officer_approves(vault: Vault, anna: Actor, tmp_path: Path) -> None:
-    file = _file(tmp_path, _old(1001))
-    name = _approved(vault, vault.actor, anna, file)
+    file = archive(tmp_path, old(1001))
+    name = approved(vault, vault.actor, anna, file)
     assert last(vault, "import.requested").facts["break_glass"] == 1
-    assert _run(vault, name, file)[0].kept == 1
-
-
-def test_another_file_does_not_come_in(
-    installation: Installation, vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path
-) -> None:
-    size, file = installation.size("cn"), _file(tmp_path, _old(1001))
-    name = _approved(vault, olaf, anna, file)
-    for other in (spelled(_old(1002)) + b"\n", file.read_bytes() + b"\n", file.read_bytes()[:-1]):
-        file.write_bytes(other)
-        with pytest.raises(Denied, match="not the file that was approved"):
-            _run(vault, name, file)
-    assert installation.size("cn") == size
+    assert run_whole(vault, name, file)[0].kept == 1
 
 
 def test_once_done_it_lets_nothing_in(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
-    file = _file(tmp_path, _old(1001))
-    name = _approved(vault, olaf, anna, file)
-    _run(vault, name, file)
+    file = archive(tmp_path, old(1001))
+    name = approved(vault, olaf, anna, file)
+    run_whole(vault, name, file)
     with pytest.raises(Denied, match="done"):
-        _run(vault, name, file)
+        run_whole(vault, name, file)
     assert len(happened(vault, "import.done")) == 1
-
-
-def test_an_interrupted_run_is_completed_by_running_it_again(
-    installation: Installation,
-    vault: Vault,
-    olaf: Actor,
-    anna: Actor,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    small: None,
-) -> None:
-    size, file = installation.size("cn"), _file(tmp_path, *(_old(number) for number in range(1000, 1250)))
-    name = _approved(vault, olaf, anna, file)
-    link, calls = Settler.link, []
-
-    def broken(self: Settler, *arguments: Any) -> Any:
-        calls.append(self)
-        if len(calls) == 2:
-            raise UnknownOutcome("the database went away")
-        return link(self, *arguments)
-
-    monkeypatch.setattr(Settler, "link", broken)
-    with pytest.raises(UnknownOutcome):
-        _run(vault, name, file)
-    assert installation.size("cn") == size + 100
-    assert not happened(vault, "import.done")
-    going, results = _run(vault, name, file)
-    assert [sum(one.status is status for one in results) for status in (Status.DUPLICATE, Status.ACCEPTED)] == [
-        100,
-        150,
-    ]
-    assert last(vault, "import.done").facts["count"] == 250 == going.kept
-    assert (going.first, going.last) == (size, size + 249)
-    assert all(flags & Flag.IMPORTED for _, flags, _ in _kept(installation, size).values())
-
-
-@pytest.mark.parametrize(
-    ("change", "come_in"),
-    [
-        (lambda raw: raw.replace(b"dec-1230", b"dec-9999"), 200),
-        (lambda raw: raw.replace(b"dec-1001", b"dec-9999"), 0),
-        (lambda raw: raw[: raw.index(b"dec-1230")], 200),
-        (lambda raw: raw + spelled(_old(9000)) + b"\n", 200),
-        (lambda raw: raw + b"\n", 200),
-    ],
-    ids=["late", "early", "cut", "longer", "blank"],
-)
-def test_a_file_that_changes_while_it_is_read_brings_nothing_in_that_was_not_approved(
-    installation: Installation,
-    vault: Vault,
-    olaf: Actor,
-    anna: Actor,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    small: None,
-    change: Any,
-    come_in: int,
-) -> None:
-    """Hashed first, and swapped before it is read again."""
-    size, file = installation.size("cn"), _file(tmp_path, *(_old(number) for number in range(1000, 1250)))
-    name = _approved(vault, olaf, anna, file)
-    good, follow = file.read_bytes(), imports._Marks.follow
-
-    def swapped(self: imports._Marks, path: Path) -> None:
-        follow(self, path)
-        path.write_bytes(change(good))
-
-    monkeypatch.setattr(imports._Marks, "follow", swapped)
-    with pytest.raises(UsageError, match="changed while it was read"):
-        _run(vault, name, file)
-    kept = _kept(installation, size)
-    assert len(kept) == come_in
-    assert not kept.keys() & {"dec-9999", "dec-9000"}
-    assert not happened(vault, "import.done")
-    monkeypatch.setattr(imports._Marks, "follow", follow)
-    file.write_bytes(good)
-    assert _run(vault, name, file)[0].kept == 250
-
-
-@pytest.mark.parametrize("lines_", [999, 1000, 1001])
-@pytest.mark.parametrize("end", [b"", b"\n\n"], ids=["", "blanks"])
-def test_a_file_of_any_length_is_followed_to_its_end(tmp_path: Path, lines_: int, end: bytes) -> None:
-    file = tmp_path / "some.jsonl"
-    file.write_bytes(b"{}\n" * lines_ + end)
-    marks = imports._Marks()
-    marks.follow(file)
-    assert marks.whole == hashlib.sha256(file.read_bytes()).digest()
-    assert len(marks.after) == -(-lines_ // 1000)
-    assert sum(1 for _ in imports._unchanged(file, marks)) == lines_
-    file.write_bytes(file.read_bytes() + b"{}\n")
-    with pytest.raises(UsageError):
-        list(imports._unchanged(file, marks))
 
 
 def test_intake_itself_asks_the_events(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
     """Whatever calls it: only an import that is approved for this ledger and producer changes a date."""
-    file, lines_ = _file(tmp_path, _old(1001)), [(1, spelled(_old(1001)))]
+    file, lines_ = archive(tmp_path, old(1001)), [(1, spelled(old(1001)))]
     cn, sg = ledgers.get(vault, "cn"), ledgers.get(vault, "sg")
     asked = imports.request(vault.acting(olaf), cn, file, "old-core", REASON, os.urandom).asked
     for into, producer, name in (
@@ -381,13 +219,13 @@ def test_what_cannot_be_asked_for(vault: Vault, olaf: Actor, tmp_path: Path) -> 
     acting, ledger = vault.acting(olaf), ledgers.get(vault, "cn")
     for producer, reason in (("", REASON), ("no word", REASON), ("x" * 65, REASON), ("psp-1", ""), ("psp-1", "a\nb")):
         with pytest.raises(UsageError):
-            imports.request(acting, ledger, _file(tmp_path, _old(1001)), producer, reason, os.urandom)
+            imports.request(acting, ledger, archive(tmp_path, old(1001)), producer, reason, os.urandom)
     nothing = tmp_path / "nothing.jsonl"
     nothing.write_bytes(b'{"schema": "reasoning-log/1"}\n')
     with pytest.raises(UsageError, match="no line that is a record"):
         imports.request(acting, ledger, nothing, "psp-1", REASON, os.urandom)
     cut = tmp_path / "cut.gz"
-    cut.write_bytes(gzip.compress(spelled(_old(1001)) * 50)[:-9])
+    cut.write_bytes(gzip.compress(spelled(old(1001)) * 50)[:-9])
     with pytest.raises(RefusedInput, match="damaged"):
         imports.request(acting, ledger, cut, "psp-1", REASON, os.urandom)
     with pytest.raises(UsageError, match="cannot read"):
@@ -398,10 +236,10 @@ def test_what_cannot_be_asked_for(vault: Vault, olaf: Actor, tmp_path: Path) -> 
 def test_lines_that_are_no_records_are_counted_and_refused(
     vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path
 ) -> None:
-    file = _file(tmp_path, {"schema": "reasoning-log/1"}, _old(1001))
-    name = _approved(vault, olaf, anna, file)
+    file = archive(tmp_path, {"schema": "reasoning-log/1"}, old(1001))
+    name = approved(vault, olaf, anna, file)
     assert last(vault, "import.requested").facts["count"] == 2
-    going, results = _run(vault, name, file)
+    going, results = run_whole(vault, name, file)
     assert [one.status for one in results] == [Status.REFUSED, Status.ACCEPTED]
     assert (going.lines, going.kept) == (2, 1)
 
@@ -409,8 +247,8 @@ def test_lines_that_are_no_records_are_counted_and_refused(
 def test_reason_and_file_are_sealed(
     installation: Installation, vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path
 ) -> None:
-    file = _file(tmp_path, _old(1001))
-    _approved(vault, olaf, anna, file)
+    file = archive(tmp_path, old(1001))
+    approved(vault, olaf, anna, file)
     everything = stored(installation)
     assert "switched off" not in everything
     assert "archive.jsonl" not in everything
@@ -421,25 +259,16 @@ def test_reason_and_file_are_sealed(
 
 
 def test_two_runs_at_once_are_told_once(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
-    file = _file(tmp_path, *(_old(number) for number in range(1000, 1010)))
-    name = _approved(vault, olaf, anna, file)
+    file = archive(tmp_path, *(old(number) for number in range(1000, 1010)))
+    name = approved(vault, olaf, anna, file)
     one, other = imports.run(vault, name, file, processes=1), imports.run(vault, name, file, processes=1)
     list(islice(one, 1)), list(islice(other, 1))
     assert [going.kept for going, _ in [*one, *other]] == [10, 10]
     assert len(happened(vault, "import.done")) == 1
 
 
-def test_the_taste_of_a_stream_is_every_byte_of_it(tmp_path: Path) -> None:
-    plain = b"".join(b'{"a": %d}\n\n' % number for number in range(5000)) + b"x" * (1 << 20) + b"yz\r\n \nend"
-    file, hashed = tmp_path / "file.gz", hashlib.sha256()
-    file.write_bytes(gzip.compress(plain))
-    with lines.opened(file) as stream:
-        assert sum(1 for _ in lines.numbered(stream, taste=hashed.update)) == 5002
-    assert hashed.digest() == hashlib.sha256(plain).digest()
-
-
 def test_the_command_line(installation: Installation, tmp_path: Path) -> None:
-    file, password = _file(tmp_path, _old(1001), {"schema": "reasoning-log/1"}), tmp_path / "password"
+    file, password = archive(tmp_path, old(1001), {"schema": "reasoning-log/1"}), tmp_path / "password"
     password.write_text("a long enough password")
     environment = installation.environment() | {"REASONVAULT_PASSWORD_FILE": str(password)}
 

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from urllib.parse import quote
@@ -79,6 +80,14 @@ def test_a_record_gets_a_receipt_that_verifies(service: Service, key: str) -> No
     place = json.loads(answer.json()["leaf"])
     assert (place["producer"], place["seq"] < checkpoint.size) == ("psp-1", True)
     assert service.installation.ledger("cn").hex in origin.replace("-", "")
+
+
+def test_a_record_of_ten_years_ago_is_kept_from_its_receipt_on(service: Service, key: str) -> None:
+    """Promise 4: no producer makes a fresh record due, whatever it says of the past."""
+    answer = service.append("cn", key, _raw(occurred_at="2014-03-01T08:00:00Z"))
+    place = json.loads(answer.json()["leaf"])
+    kept, received = (datetime.fromisoformat(place[name]) for name in ("keep_until", "received_at"))
+    assert kept - received >= timedelta(days=3 * 365)
 
 
 def test_the_same_record_again_gets_the_same_receipt(service: Service, key: str) -> None:
