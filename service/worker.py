@@ -108,10 +108,10 @@ class Worker:
         return max(0.1, min([self._catalogue.worker.poll_seconds, *ahead]))
 
     def _due(self) -> list[tuple[Job, datetime]]:
-        now = moment(self._vault)
+        now, ledger, names = moment(self._vault), self._vault.events, self._catalogue.jobs
         their, newest = transact(
             self._vault.engine,
-            lambda connection: (rows.now(connection), rows.latest(connection, self._vault.events)),
+            lambda connection: (rows.now(connection), rows.latest(connection, ledger, names)),
         )
         apart = abs((their - now).total_seconds())
         if apart > self._catalogue.worker.clock_seconds:

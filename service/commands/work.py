@@ -47,7 +47,7 @@ def list_jobs() -> None:
     wanted = catalogue.load(home)
     with wiring.open_sealed(home) as sealed:
         events = sealed.identity.events
-        newest = transact(sealed.engine, lambda connection: rows.latest(connection, events))
+        newest = transact(sealed.engine, lambda connection: rows.latest(connection, events, wanted.jobs))
     told = [_told(job, newest.get(job.name)) for job in wanted.jobs.values()]
     form = "{job:<20} {schedule:<26} {last:<21} {outcome:<8} {next}"
     head = form.format(job="job", schedule="schedule (UTC)", last="last run", outcome="outcome", next="next run")

@@ -41,15 +41,20 @@ def read(vault: Vault, home: Path) -> list[JobState]:
     now = datetime.fromtimestamp(vault.clock() // 1_000_000, UTC)
     newest, good = transact(
         vault.engine,
-        lambda connection: (rows.latest(connection, vault.events), rows.succeeded(connection, vault.events)),
+        lambda connection: (
+            rows.latest(connection, vault.events, wanted.jobs),
+            rows.succeeded(connection, vault.events, wanted.jobs),
+        ),
         tries=1,
     )
     found = []
     for name, job in wanted.jobs.items():
         if job.enabled:
-            due, ended = good.get(name, (None, None))
+            last = good.get(name)
+            ended = None if last is None else last.finished_at
+            overdue = _overdue(job, None if last is None else last.due, now)
             failed = name in newest and newest[name].outcome == FAILED
-            found.append(JobState(name, 0.0 if ended is None else ended.timestamp(), _overdue(job, due, now), failed))
+            found.append(JobState(name, 0.0 if ended is None else ended.timestamp(), overdue, failed))
     return found
 
 

@@ -11,6 +11,7 @@ of two workers may disagree about the time, so no lease is ever compared with a 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -118,25 +119,25 @@ def _change(connection: Connection, ledger: UUID, run: JobRow, changes: str, **v
     return changed.rowcount == 1
 
 
-def latest(connection: Connection, ledger: UUID) -> dict[str, JobRow]:
-    """Return the newest run of every job that ever ran."""
+def latest(connection: Connection, ledger: UUID, names: Collection[str]) -> dict[str, JobRow]:
+    """Return the newest run of each of these jobs, by due time; those that never ran are left out."""
+    return _newest(connection, ledger, names, "true")
+
+
+def succeeded(connection: Connection, ledger: UUID, names: Collection[str]) -> dict[str, JobRow]:
+    """Return the newest run of each of these jobs that ended well."""
+    return _newest(connection, ledger, names, "outcome = 'ok'")
+
+
+def _newest(connection: Connection, ledger: UUID, names: Collection[str], which: str) -> dict[str, JobRow]:
+    """One step into the index a job: runs are kept for ever, and this is asked every few seconds."""
     found = connection.execute(
         text(
-            f"SELECT DISTINCT ON (name) {_COLUMNS} FROM vault.job"  # noqa: S608 - constants
-            " WHERE ledger_id = :ledger AND due > :latch ORDER BY name, due DESC"
+            "SELECT newest.* FROM unnest(CAST(:names AS text[])) AS wanted, LATERAL ("  # noqa: S608 - constants
+            f" SELECT {_COLUMNS} FROM vault.job"
+            f" WHERE ledger_id = :ledger AND name = wanted AND due > :latch AND {which}"
+            " ORDER BY due DESC LIMIT 1) newest"
         ),
-        {"ledger": ledger, "latch": LATCH},
+        {"ledger": ledger, "names": list(names), "latch": LATCH},
     )
     return {row[0]: JobRow(*row) for row in found}
-
-
-def succeeded(connection: Connection, ledger: UUID) -> dict[str, tuple[datetime, datetime]]:
-    """Return the newest run of every job that ended well: (when it was due, when it ended)."""
-    found = connection.execute(
-        text(
-            "SELECT DISTINCT ON (name) name, due, finished_at FROM vault.job"
-            " WHERE ledger_id = :ledger AND outcome = 'ok' ORDER BY name, due DESC"
-        ),
-        {"ledger": ledger},
-    )
-    return {row[0]: (row[1], row[2]) for row in found}
