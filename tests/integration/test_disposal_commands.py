@@ -63,7 +63,7 @@ def at(monkeypatch: pytest.MonkeyPatch, microseconds: int) -> None:
     monkeypatch.setattr(wiring, "clock", lambda: REAL() + microseconds)
 
 
-def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(desk.told("approver", "list")) == 3
     assert desk.told("disposal", "list") == []
     assert desk.run("disposal", "list").stdout == "there are no disposals\n"
@@ -108,6 +108,14 @@ def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.Monkey
     assert {copy["kind"] for copy in facts["copies"]} == {"key_store_copy", "open_keys", "database_dump"}
     assert f"destroyed {SG} of {SG} planned" in words
     assert "outstanding: copies of the key store" in words
+    file = tmp_path / "certificate.pdf"
+    issued = desk.told("disposal", "certificate", name, "-o", str(file))
+    assert (issued["pages"], issued["destroyed"], issued["bytes"]) == (2, SG, file.stat().st_size)
+    assert (
+        "outstanding copies that may still show text"
+        in desk.run("disposal", "certificate", name, "-o", str(file)).stdout
+    )
+    assert desk.told("disposal", "show", name)["certified"] is True
 
 
 def test_one_record_early(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
