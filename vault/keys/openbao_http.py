@@ -8,9 +8,11 @@ Every answer that is no clear yes or no is ``KeyUnavailable``: no connection, no
 disk, a refused token, a mount that is not there, a proxy's page. A clear no is ``Refused``, and a key that the engine
 itself says it does not have is ``None``. Not checked here: that this is the server the keys were made on.
 
-Times: 2 s to connect, 5 s for each read, no proxy, no redirect, since the token would travel along. A call whose
-connection broke is repeated once where that is harmless. The token is read when it is first needed and again when the
-server refuses it, and stands in no message; nor does the address, since messages also go to clients of the service.
+Times: 2 s to connect, 5 s for each read; after one that ran out nobody else waits for the next 5 s. No proxy, no
+redirect, since the token would travel along. A call whose connection broke is repeated once where that is harmless.
+
+The token is read when it is first needed and again when the server refuses it. It stands in no message, and neither
+does the address, since messages also go to clients of the service.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import ipaddress
 import os
 import re
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ TOKEN = "REASONVAULT_OPENBAO_TOKEN"  # noqa: S105 - the variable's name
 TOKEN_FILE = "REASONVAULT_OPENBAO_TOKEN_FILE"  # noqa: S105
 _TOKEN_LIMIT = 4096
 _TIMES = httpx.Timeout(5.0, connect=2.0)
+_PAUSE_SECONDS = 5.0
 _MOUNT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _TYPE = "aes256-gcm96"
 # What a status says that is neither yes nor no.
@@ -110,12 +114,21 @@ class Transit:
         mount: path of the engine, namespaces before it.
         token: reads the token.
         ca_file: certificates to trust instead of the system's.
+        clock: seconds that only go forward.
 
     Raises:
         UsageError: an address, mount or file that cannot work.
     """
 
-    def __init__(self, address: str, mount: str, *, token: Callable[[], str], ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        mount: str,
+        *,
+        token: Callable[[], str],
+        ca_file: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.address = check_address(address)
         if _MOUNT.fullmatch(mount) is None:
             raise UsageError("an OpenBao mount is a path of A-Z a-z 0-9 _ - such as transit")
@@ -124,6 +137,8 @@ class Transit:
         self._token: str | None = None
         self._trust = _trusting(ca_file) if address.startswith("https:") else ssl.create_default_context()
         self._client: tuple[int, httpx.Client] | None = None
+        self._clock = clock
+        self._hangs_until = float("-inf")
 
     def read(self, name: str) -> KeyFacts | None:
         """Return what the engine says of a key; None where it says that it has none of this name."""
@@ -216,8 +231,9 @@ class Transit:
     def _send(
         self, method: str, path: str, body: Mapping[str, object] | None, token: str, repeat: bool
     ) -> httpx.Response:
-        tries = 2 if repeat else 1
-        for left in range(tries - 1, -1, -1):
+        if self._clock() < self._hangs_until:
+            raise KeyUnavailable("OpenBao did not answer in time a moment ago")
+        for left in range(int(repeat), -1, -1):
             try:
                 return self._connection().request(
                     method,
@@ -226,6 +242,7 @@ class Transit:
                     headers={"X-Vault-Token": token, "X-Vault-Request": "true"},
                 )
             except httpx.TimeoutException:
+                self._hangs_until = self._clock() + _PAUSE_SECONDS
                 raise KeyUnavailable("OpenBao does not answer in time") from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 # One broken connection may only have been idle for too long.

@@ -177,6 +177,25 @@ def test_a_server_that_was_started_again_is_reached_at_the_first_call(case: Case
     assert case.keys.unwrap(LIVING, case.wrapped, CONTEXT) == SECRET
 
 
+@pytest.mark.usefixtures("impatient")
+def test_only_one_caller_waits_for_a_server_that_hangs(bao: Bao) -> None:
+    now = [0.0]
+    slow = Transit(bao.address, MOUNT, token=from_environment(bao.environment()), clock=lambda: now[0])
+    bao.hang()
+    try:
+        with pytest.raises(KeyUnavailable, match="does not answer"):
+            slow.read(LIVING)
+        with pytest.raises(KeyUnavailable, match="a moment ago"):
+            slow.read(LIVING)
+    finally:
+        bao.resume()
+    with pytest.raises(KeyUnavailable, match="a moment ago"):
+        slow.read(LIVING)
+    now[0] = openbao_http._PAUSE_SECONDS
+    assert slow.read(LIVING) is None
+    slow.close()
+
+
 def test_a_limit_that_is_lifted_lets_the_same_call_through(case: Case) -> None:
     throttled(case)
     case.server.unthrottle()
