@@ -186,6 +186,28 @@ def test_a_grant_that_ends_meanwhile_hands_nothing_out(
     assert happened(vault, "access.exported") == []
 
 
+def test_an_erasure_asked_for_meanwhile_counts(
+    installation: Installation, vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed after the export looked for records, and before its own event."""
+    granted(vault, anna, olaf, ["cn"])
+    honest = requests.export.__globals__["_look"]
+    looks: list[Any] = []
+
+    def overtaken(*arguments: Any) -> Any:
+        found = honest(*arguments)
+        if not looks:
+            with installation.opened() as other:
+                _erase(other)
+        looks.append(found)
+        return found
+
+    monkeypatch.setitem(requests.export.__globals__, "_look", overtaken)
+    made = _export(vault.acting(anna), tmp_path / "out.zip")
+    assert (list(made.exported.values()), list(made.closed.values())) == ([0], [len(OF_3)])
+    assert len(looks) == 2
+
+
 def test_a_masked_grant_exports_for_a_duty_only_and_masked(
     vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path
 ) -> None:
