@@ -1,4 +1,4 @@
-"""The certificate's pages: two of them, nothing that is cut off, states in words, what is outstanding in plain sight."""
+"""The certificate's pages: two of them, nothing cut off, states in words, what is outstanding in plain sight."""
 
 from __future__ import annotations
 
