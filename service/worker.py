@@ -35,6 +35,7 @@ from vault.core.errors import Unavailable, VaultError
 from vault.db import jobs as rows
 from vault.db.engine import transact
 from vault.db.jobs import JobRow
+from vault.jobs import STOPPED
 
 ACTOR = Actor("worker", break_glass=False)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -153,7 +154,7 @@ def run_now(vault: Vault, catalogue: Catalogue, job: Job) -> Told:
 
     Raises:
         Unavailable: somebody runs it at this moment.
-        VaultError: it failed.
+        VaultError: it failed, or was stopped.
     """
     with _woken() as (wakeup, told_to_stop):
         run = Run(vault, job, moment(vault), lease_seconds=catalogue.worker.lease_seconds)
@@ -166,6 +167,8 @@ def run_now(vault: Vault, catalogue: Catalogue, job: Job) -> Told:
         raise told.error
     if told.other is not None and told.other.live:
         raise Unavailable(f"{job.name} is being run by worker {told.other.worker}: wait until it is done")
+    if told.outcome == STOPPED:
+        raise VaultError(f"{job.name} was stopped before its end; the next worker begins it again")
     if told.outcome is None:
         raise Unavailable(f"{job.name} was run this very second, or by a clock that is ahead: try again")
     return told

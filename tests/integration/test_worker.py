@@ -26,7 +26,7 @@ from service.jobs.schedule import Schedule
 from tests.support.vault import PASSPHRASE, Installation
 from vault import jobs, trace
 from vault.context import Vault
-from vault.core.errors import Forked, Unavailable
+from vault.core.errors import Forked, Unavailable, VaultError
 from vault.db import jobs as rows
 from vault.db.engine import transact
 from vault.jobs import Counts, Steps
@@ -351,6 +351,25 @@ def test_a_run_is_refused_while_another_goes_on(vault: Vault) -> None:
     with vault.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE vault.job SET lease_until = now() - interval '1 second'")
     assert working.run_now(vault, catalogue, job).counts == {"x": 1}
+
+
+def test_an_interrupted_run_ends_after_the_step_at_hand(place: Installation, vault: Vault) -> None:
+    def waits(_vault: Vault, steps: Steps) -> Counts:
+        (place.home / "begun").touch()
+        while True:
+            steps()
+            time.sleep(0.01)
+
+    def interrupt() -> None:
+        until((place.home / "begun").exists)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    catalogue = daily(waits)
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(VaultError, match="was stopped before its end"):
+        working.run_now(vault, catalogue, catalogue.job("test.job"))
+    assert [(outcome, attempts) for _, outcome, attempts in stored(vault)] == [(None, 0)]
+    assert words(told(place))[-1] == ("job.finished", "test.job", "stopped")
 
 
 def test_the_leases_row_cannot_be_written_by_the_service(place: Installation) -> None:
