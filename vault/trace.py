@@ -34,7 +34,7 @@ class Wanted:
     """Which events. None means any; times are microseconds since the epoch, the end excluded.
 
     Attributes:
-        ledger: uuid of a ledger that the event's facts name.
+        ledger: uuid of a ledger that the event's facts name, alone or among others.
         before: only events below this position; None starts at the newest.
     """
 
@@ -51,7 +51,7 @@ class Wanted:
         return (
             (self.event is None or told.event == self.event)
             and (self.actor is None or told.actor == self.actor)
-            and (self.ledger is None or told.facts.get("ledger") == self.ledger)
+            and (self.ledger is None or self.ledger in (told.facts.get("ledger"), *told.facts.get("ledgers", ())))
             and (self.start is None or at >= self.start)
             and (self.end is None or at < self.end)
         )

@@ -15,7 +15,7 @@ from tests.support.acting import HOUR, happened, hire, last, later, recorded, st
 from tests.support.decisions import decision, decisions, spelled
 from tests.support.holding import CASE, REASON, keepers, placed
 from tests.support.vault import RECORDS, Installation
-from vault import ledgers, selections
+from vault import ledgers, selections, trace
 from vault.context import Actor, Vault
 from vault.core import canonical, hold
 from vault.core.errors import Denied, Missing, Modified, Unknown, UsageError
@@ -125,6 +125,13 @@ def test_nobody_learns_of_a_hold_that_is_not_there(vault: Vault, olaf: Actor) ->
     for act in (holding.release, holding.request_release, holding.let_go, holdlist.show):
         with pytest.raises(Unknown):
             act(vault.acting(olaf), "h-made-up")
+
+
+def test_the_trace_of_a_ledger_has_its_holds(vault: Vault, cn: UUID, olaf: Actor) -> None:
+    made = placed(vault, ["sg", "cn"], customers=["cus-3"]).hold
+    placed(vault, ["sg"], customers=["cus-3"])
+    page = trace.page(vault.acting(olaf), trace.Wanted(event="hold.placed", ledger=str(cn)))
+    assert [(one.seq, (one.details or {})["case"]) for one in page.shown] == [(made.seq, CASE)]
 
 
 def test_several_holds_keep_until_the_last_is_released(vault: Vault, cn: UUID, olaf: Actor, olga: Actor) -> None:
