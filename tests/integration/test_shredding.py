@@ -126,6 +126,20 @@ def test_appends_go_on(installation: Installation, vault: Vault, monkeypatch: py
     assert {row.group for seq, row in rows(installation, "cn").items() if seq > 181} == {"2029-11.1"}
 
 
+def test_details_of_events_die_too(installation: Installation, vault: Vault) -> None:
+    """What an event seals is in a group like any record; its leaf and its facts stay."""
+    sealed = rows(installation, "events")
+    (group,) = {row.group for row in sealed.values()}
+    generations.close(vault, vault.events, [group])
+    done = shred.destroy(vault, vault.events, [group], reason="d-1", expect=Selection.of(sealed))
+    assert done.deleted == len(sealed)
+    assert rows(installation, "events") == {}
+    reading.read(vault, ledgers.get(vault, "cn"), "dec-3", "told under the next generation")
+    (told,) = rows(installation, "events").values()
+    assert told.group != group
+    assert len(happened(vault, "record.opened")) == 2
+
+
 def test_only_closed_groups(installation: Installation, vault: Vault) -> None:
     ledger = ledgers.get(vault, "cn").id
     for name in (GROUP, "2031-01.0"):
