@@ -31,9 +31,9 @@ from reports.assurance import NONCE_BYTES, Signed, integrity, sample_proofs
 from reports.attach import Attachment
 from reports.checks import capture_checks
 from reports.gathering import Gathering, private
-from reports.statistics import PopulationCount, finding_lines
-from retention.keeping import Adoption, adopted
-from retention.rules import Rule, RuleBook
+from reports.retaining import retention
+from reports.statistics import finding_lines
+from retention.rules import RuleBook
 from vault.audit import audit
 from vault.context import Vault
 from vault.core import canonical
@@ -128,7 +128,6 @@ def collect_evidence(
     with open(findings, "xb", opener=private) as file:
         file.writelines(finding_lines(gathered.count.findings()))
     found = integrity(vault, ledger.id, signed, gathered, verified, random(NONCE_BYTES))
-    adopted_rules = adopted(book, ledger.genesis.jurisdictions, ledger.genesis.rules)
     counted = _population(vault, signed.checkpoint.size, gathered, verified[-1], access)
     report = model.EvidenceReport(
         identification=_identification(vault, ledger, period, purpose, report_id),
@@ -137,7 +136,7 @@ def collect_evidence(
         low_confidence=gathered.count.low_confidence(),
         exceptions=gathered.count.checks() + capture_checks(counted),
         integrity=found,
-        retention=_retention(book, adopted_rules, gathered.count),
+        retention=retention(vault, ledger, book, gathered.count),
     )
     return Collected(report, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)), grant)
 
@@ -209,37 +208,6 @@ def _population(
         sequences=gathered.sequences.result(),
         accesses=gathered.history.accesses,
         access_entry=None if access is None else f"events ledger, seq {access}",
-    )
-
-
-def _retention(book: RuleBook, adoption: Adoption, count: PopulationCount) -> model.Retention:
-    used = count.rule_counts()
-    rules = [(rule, None) for rule in adoption.adopted] + list(adoption.not_adopted)
-    return model.Retention(
-        rulebook_version=book.version,
-        rulebook_digest=book.digest,
-        rules=tuple(_rule(rule, reason, used) for rule, reason in rules),
-        groups=count.groups(),
-        total_groups=count.group_count,
-        restricted=count.flagged("erasure_conflict"),
-        unconfigured=count.flagged("unconfigured_jurisdiction"),
-    )
-
-
-def _rule(rule: Rule, reason: str | None, used: dict[str, int]) -> model.Rule:
-    """A rule the ledger did not adopt may still be that of a record, which may name jurisdictions of its own."""
-    records = used.get(rule.id, 0)
-    return model.Rule(
-        rule_id=rule.id,
-        jurisdiction=rule.jurisdiction,
-        instrument=rule.instrument,
-        minimum=rule.minimum,
-        trigger=rule.trigger,
-        erase=rule.erase,
-        status=rule.status,
-        adopted=reason is None or records > 0,
-        reason=reason,
-        records=records,
     )
 
 

@@ -246,6 +246,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class BookInForce:
+    """A rule book that was in force from an instant on, and how many records of the period were written under it."""
+
+    version: str
+    digest: bytes
+    since: datetime
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """Keeping dates as frozen in the leaves of the period's records. ``groups`` is bounded, earliest due
     first."""
@@ -260,8 +270,14 @@ class Retention:
     unconfigured: int
     """Records with a jurisdiction that the rule book does not list."""
     holds: tuple[Count, ...] = ()
-    """Open holds and how many records each covers."""
+    """Open holds and how many records of the ledger each has frozen so far."""
     destroyed_keys: int = 0
+    books: tuple[BookInForce, ...] = ()
+    """In the order in which they came into force; the last one is in force."""
+    asked: int = 0
+    """Records of the ledger that somebody asked to have erased: restricted until they are due."""
+    dated: int = 0
+    """Records of the ledger for which the start of a period was told after they were written."""
 
 
 @dataclass(frozen=True, slots=True)

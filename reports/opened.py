@@ -262,6 +262,7 @@ def _row(item: Item, place: RecordLeaf, opened: Opened | None, score: float | No
         keep_until=None if place.keep_until is msgspec.UNSET else _instant(place.keep_until),
         group=place.group,
         rules=place.rules,
+        rulebook=place.rulebook,
         opened=opened,
     )
 

@@ -49,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     keep_until: datetime | None
     group: str
     rules: tuple[str, ...] = ()
+    rulebook: str = ""
     opened: Opened | None = None
 
 

@@ -65,6 +65,7 @@ class PopulationCount:
         self._classes: Counter[str] = Counter()
         self._outcomes: Counter[tuple[str, bool]] = Counter()
         self._rules: Counter[str] = Counter()
+        self._books: Counter[str] = Counter()
         self._models = _Slices()
         self._jurisdictions = _Slices()
         self._confidence = ConfidenceCount()
@@ -87,6 +88,7 @@ class PopulationCount:
         self._apis[row.api] += 1
         _bounded(self._classes, row.record_class)
         self._outcomes[row.outcome, row.money_moved] += 1
+        self._books[row.rulebook] += 1
         for rule in row.rules:
             self._rules[rule] += 1
         if row.model is not None:
@@ -213,6 +215,10 @@ class PopulationCount:
     def rule_counts(self) -> dict[str, int]:
         """Records by the id of each rule that their leaf names."""
         return dict(self._rules)
+
+    def book_counts(self) -> dict[str, int]:
+        """Records by the digest of the rule book, base64url, that their leaf names."""
+        return dict(self._books)
 
     def flagged(self, code: str) -> int:
         """How many records the row test of that code found."""
