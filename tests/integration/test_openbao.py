@@ -87,6 +87,38 @@ def test_what_is_said_of_keys_and_their_rotation(kept: Installation, own_bao: Ba
     assert own_bao.token_file.read_text().strip() not in before.__repr__() + away.output
 
 
+def test_a_group_dies_with_the_server_in_reach_only_and_an_old_copy_of_it_is_noticed(
+    kept: Installation, own_bao: Bao
+) -> None:
+    kept.ingest("cn", decisions(3))
+    with kept.opened() as vault:
+        (group,) = [one for one in custody.status(vault).groups if one.ledger_name == "cn"]
+    old = kept.home.parent / "old"
+    own_bao.back_up(old)
+
+    own_bao.stop()
+    away = kept.run("keys", "rekey", "cn", group.group)
+    assert away.exit_code == 5, away.output
+    with kept.opened() as vault:
+        assert not list(ledgers.history(vault, "key.destroyed"))
+    own_bao.start()
+    done = kept.run("keys", "rekey", "cn", group.group, "--json")
+    assert done.exit_code == 0, done.output
+    assert group.key not in own_bao.transit().names()
+    assert _custody(kept, group.group) == ("destroyed", "destroyed", True)
+    assert worst(kept.audit(Depth.OPEN)) is None
+
+    own_bao.put_back(old)
+    assert _custody(kept, group.group) == ("destroyed", "pending_destroy", False)
+    own_bao.let_go()
+
+
+def _custody(kept: Installation, group: str) -> tuple[str, str, bool]:
+    said = json.loads(kept.run("keys", "status", "--json").output)
+    (found,) = [one for one in said["groups"] if (one["ledger_name"], one["group"]) == ("cn", group)]
+    return found["state"], found["key_state"], found["expected"]
+
+
 def test_keys_do_not_move_and_their_place_is_not_forgotten(kept: Installation, own_bao: Bao) -> None:
     again = kept.run("init")
     assert again.exit_code == 0, again.output

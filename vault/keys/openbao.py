@@ -136,7 +136,7 @@ class OpenBaoKeys:
 
     def unwrap(self, ref: KeyRef, wrapped: bytes, context: bytes) -> bytes:
         check_context(context)
-        self._check_usable(ref)
+        self._check_openable(ref)
         ciphertext = self._unpacked(ref, wrapped)
         try:
             secret = self._transit.decrypt(ref, ciphertext, _bound(ref, context))
@@ -149,7 +149,7 @@ class OpenBaoKeys:
     def rewrap(self, ref: KeyRef, wrapped: bytes, context: bytes) -> bytes:
         """The secret stays on the server."""
         check_context(context)
-        self._check_usable(ref)
+        self._check_openable(ref)
         ciphertext = self._unpacked(ref, wrapped)
         try:
             return _packed(self._transit.rewrap(ref, ciphertext, _bound(ref, context)))
@@ -265,11 +265,22 @@ class OpenBaoKeys:
     def _commit(self, book: Book, keys: Manifest) -> None:
         self._book.commit(msgspec.structs.replace(book, keys=keys))
 
-    def _check_usable(self, ref: KeyRef) -> None:
+    def _check_usable(self, ref: KeyRef, *, but: KeyState | None = None) -> None:
         """What the record says; a reference it does not know is the server's to judge."""
         state = self._book.read().keys.describe(_check(ref)).state
-        if state in (KeyState.PENDING_DESTROY, KeyState.DESTROYED):
+        if state in (KeyState.PENDING_DESTROY, KeyState.DESTROYED) and state is not but:
             raise KeyGone(f"key {ref} is {state.value}")
+
+    def _check_openable(self, ref: KeyRef) -> None:
+        """The same, but that a destroyed key opens nothing is asked of the server, not taken from the record: whoever
+        tries it wants proof."""
+        self._check_usable(ref, but=KeyState.DESTROYED)
+        if self._book.read().keys.describe(ref).state is KeyState.DESTROYED:
+            if self.describe(ref).state is KeyState.DESTROYED:
+                raise KeyGone(f"key {ref} is destroyed")
+            raise KeyUnavailable(
+                f"key {ref} was destroyed, and an old copy of OpenBao brought it back: destroy it again"
+            )
 
     def _unpacked(self, ref: KeyRef, wrapped: bytes) -> str:
         """The server's way to write it; ``Modified`` where it cannot be one of ours."""

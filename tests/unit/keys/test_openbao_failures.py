@@ -226,8 +226,10 @@ def test_an_old_backup_of_the_server_brings_a_key_back_and_it_shows(case: Case) 
 
     case.server.put_back(old)
     assert case.keys.describe(doomed) == KeyDescription(KeyState.PENDING_DESTROY, DUE)
-    with pytest.raises(KeyGone):
+    with pytest.raises(KeyUnavailable, match="brought it back"):  # nobody may take this for a proof that it is gone
         case.keys.unwrap(doomed, wrapped, CONTEXT)
+    with pytest.raises(KeyGone):
+        case.keys.wrap(doomed, SECRET, CONTEXT)
     whoever = OpenBaoKeys.create(case.folder / "without-our-record", case.server.transit())
     assert whoever.unwrap(doomed, wrapped, CONTEXT) == SECRET  # so it is no false alarm
 
