@@ -11,6 +11,7 @@ import pytest
 from retention.requests import request_erasure
 from tests.support.acting import granted, happened, hire, last, later
 from tests.support.decisions import decision, spelled
+from tests.support.serving import bearer, serving
 from tests.support.vault import RECORDS, Installation
 from vault import events, ledgers, reading, search, selections
 from vault.context import Actor, Vault
@@ -178,3 +179,21 @@ def test_a_duty_is_a_word(vault: Vault, anna: Actor, olaf: Actor, duty: str) -> 
         granted(vault, anna, olaf, ["cn"], duty=duty)
     with pytest.raises(UsageError, match="word"):
         _read(later(vault, 0), duty=duty)
+
+
+def test_over_http_a_duty_is_part_of_the_grant(installation: Installation) -> None:
+    with installation.opened() as vault:
+        erase(vault)
+    with serving(installation, workers=1) as service:
+        anna, olaf = service.people()
+        plain = service.granted(anna, olaf, "cn")
+        path = "/v1/ledgers/cn/records/dec-3"
+        closed = service.client.get(path, params={"grant": plain}, headers=bearer(anna))
+        assert (closed.status_code, "restricted" in closed.json()["detail"]) == (403, True)
+        found = service.client.get("/v1/ledgers/cn/records", params={"customer": "cus-3"}, headers=bearer(anna)).json()
+        assert found["records"] == []
+        dutiful = service.granted(anna, olaf, "cn", duty="court-order")
+        opened = service.client.get(path, headers=bearer(anna))
+        assert (opened.status_code, opened.json()["grant"]) == (200, dutiful)
+        listed = service.client.get("/v1/grants", headers=bearer(anna)).json()["grants"]
+        assert {one["grant"]: one["duty"] for one in listed} == {plain: None, dutiful: "court-order"}
