@@ -96,6 +96,16 @@ def destroy(vault: Vault, ledger: UUID, names: Sequence[str], *, reason: str, ex
     return Destroyed(tuple(names), tuple(refs), len(wanted), tried, max(at))
 
 
+def check(vault: Vault, ledger: UUID, names: Sequence[str], *, expect: Selection | None) -> None:
+    """Do step 1 alone, for whoever is about to decide that the groups die: raises what ``destroy`` would raise before
+    anything is destroyed."""
+    names = sorted(set(names))
+    with journal.held(vault.rewraps, ledger) as log:
+        _looked_at(vault, ledger, names, expect or Selection())
+        told = [one for one in _told(vault) if one.facts.get("ledger") == str(ledger)]
+        _require_journalled(vault, ledger, names, told, log)
+
+
 def _told(vault: Vault) -> list[EventLeaf]:
     return chronicle.read(vault, {chains.MOVED, chains.DESTROYED})[0]
 

@@ -162,6 +162,9 @@ def test_exactly_what_is_expected(
     installation: Installation, vault: Vault, expect: Selection | None, words: str
 ) -> None:
     ledger = survivors_left(vault)
+    shred.check(vault, ledger, [GROUP], expect=DOOMED)
+    with pytest.raises(Forked, match=words):
+        shred.check(vault, ledger, [GROUP], expect=expect)
     with pytest.raises(Forked, match=words):
         destroy(vault, ledger, expect)
     nothing_happened(installation, vault, ledger)
@@ -289,6 +292,8 @@ def test_no_key_dies_without_the_journal(installation: Installation, vault: Vaul
                 " %(l)s) WHERE ledger_id = %(l)s AND seq = 100",
                 {"l": ledger},
             )
+    with pytest.raises((Forked, Modified), match="journal"):
+        shred.check(vault, ledger, [GROUP], expect=DOOMED)
     with pytest.raises((Forked, Modified), match="journal"):
         destroy(vault, ledger)
     nothing_happened(installation, vault, ledger)
