@@ -223,6 +223,23 @@ def test_a_hold_between_the_look_and_the_commit_point_is_seen(
     assert worst(installation.audit(Depth.OPEN)) is None
 
 
+def test_a_cancel_between_the_look_and_the_commit_point_counts(
+    installation: Installation, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = board.intended("sg")
+    commit = destroying._commit
+
+    def late(vault: Vault, *rest: Any) -> None:
+        disposal.cancel(board.acting(1), made.id)
+        commit(vault, *rest)
+
+    monkeypatch.setattr(destroying, "_commit", late)
+    with pytest.raises(Denied, match="cancelled"):
+        destroying.run(board.cooled, made.id)
+    assert not happened(board.due, "disposal.destroying", "key.destroyed")
+    assert len(standing(installation, board.due, "sg")) == SG
+
+
 def test_a_rule_that_is_lengthened_during_cooling_off_keeps_the_records(
     installation: Installation, board: Board
 ) -> None:
@@ -313,6 +330,18 @@ def test_entries_that_were_changed_are_not_destroyed(installation: Installation,
         board.planned("sg")
     assert not happened(board.due, "disposal.destroying")
     assert len(standing(installation, board.due, "sg")) == SG
+
+
+def test_nobody_signs_for_entries_that_were_changed(installation: Installation, board: Board) -> None:
+    made = board.planned("sg")
+    place = installation.ledger("sg")
+    with installation.tampering() as connection:
+        other = "SELECT leaf FROM vault.entry WHERE ledger_id = %(place)s AND seq = 10"
+        swap = f"UPDATE vault.entry SET leaf = ({other}) WHERE ledger_id = %(place)s AND seq = 9"
+        connection.execute(swap, {"place": place})
+    with pytest.raises(Modified, match="manifest"):
+        disposal.approve(board.acting(1), made.id, board.key(1))
+    assert not happened(board.due, "disposal.approved")
 
 
 def test_a_provider_that_is_out_of_reach_stops_it_and_nothing_is_reported(

@@ -14,7 +14,7 @@ from retention import destroying, disposal, evidence_of, holding
 from tests.support.acting import happened
 from tests.support.board import Board, standing
 from tests.support.vault import Installation
-from vault import generations, ledgers, moving, shred
+from vault import generations, journal, ledgers, moving, shred
 from vault.context import Vault
 from vault.core.errors import Denied, Unavailable
 from vault.db import moving as rows
@@ -145,6 +145,40 @@ def test_a_cancel_after_the_groups_closed_keeps_everything(
         assert again.entries == SG - len(HELD)
         assert destroying.run(mine.cooled, again.id).entries == SG - len(HELD)
     assert not worst(installation.audit(Depth.OPEN))
+
+
+def test_what_was_moved_to_safety_stays_out_although_its_hold_ended(
+    waiting: tuple[Installation, str, Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation, name, board = waiting
+    with installation.retaining() as vault:
+        mine = board.on(vault)
+        module, function, crash = after(moving, "move")
+        with monkeypatch.context() as patched:
+            patched.setattr(module, function, crash(getattr(module, function)))
+            with pytest.raises(Crash):
+                destroying.run(mine.cooled, name)
+        (held,) = vault.register.standing().governance.holds
+        holding.request_release(mine.acting(0), held)
+        holding.release(mine.acting(1), held)
+        done = destroying.run(mine.cooled, name)
+        assert (done.entries, done.excepted) == (SG - len(HELD), len(HELD))
+        assert standing(installation, vault, "sg") == HELD
+        assert mine.planned("sg").entries == len(HELD)
+
+
+def test_one_run_at_a_time(waiting: tuple[Installation, str, Board]) -> None:
+    installation, name, board = waiting
+    with installation.retaining() as vault:
+        mine = board.on(vault)
+        with (
+            journal.alone(vault.rewraps, installation.ledger("sg"), "disposal", "is here with"),
+            pytest.raises(Unavailable, match="somebody else runs a disposal"),
+        ):
+            destroying.run(mine.cooled, name)
+        done = destroying.run(mine.cooled, name)
+        destroying._end(vault, disposal.find(vault, name), done.entries, done.epochs_tried)
+        assert len(happened(vault, "disposal.done")) == 1
 
 
 def test_two_runs_at_once_do_it_once(waiting: tuple[Installation, str, Board]) -> None:
