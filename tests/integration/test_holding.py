@@ -205,6 +205,30 @@ def test_two_workers_inherit_once(installation: Installation, vault: Vault, monk
     assert len(happened(vault, "hold.inherited")) == 1
 
 
+def test_looking_at_much_without_a_match_is_written_down(
+    installation: Installation, vault: Vault, cn: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retention.inheriting._WORTH", 2)
+    made = placed(vault, ["cn"], customers=["cus-nobody"]).hold
+    installation.ingest("cn", decisions(1, first=900))
+    assert inherit_all(vault)["events"] == 0
+    installation.ingest("cn", decisions(1, first=901))
+    assert inherit_all(vault) == {"holds": 1, "records": 0, "events": 1, "unreadable": 0}
+    now = vault.register.standing().governance.holds[made.id]
+    assert dict(now.looked) == {str(cn): installation.size("cn")}
+
+
+def test_terms_that_cannot_be_opened_are_told_and_the_live_scope_keeps(
+    installation: Installation, vault: Vault, cn: UUID
+) -> None:
+    made = placed(vault, ["cn"], customers=["cus-3"]).hold
+    with installation.tampering() as connection:
+        connection.execute("DELETE FROM vault.sealed WHERE ledger_id = %s AND seq = %s", [vault.events, made.seq])
+    installation.ingest("cn", [(1, spelled(decision(900, customer_ref="cus-3")))])
+    assert inherit_all(vault) == {"holds": 1, "records": 0, "events": 0, "unreadable": 1}
+    assert keepers(vault, cn, installation.size("cn") - 1) == (made.id,)
+
+
 def test_a_record_that_was_not_opened_is_kept_where_it_might_be_meant(vault: Vault, cn: UUID) -> None:
     made = placed(vault, ["cn"], customers=["cus-4"]).hold
     wide = placed(vault, ["sg"], customers=["cus-4"]).hold
