@@ -13,13 +13,21 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from vault.keys.openbao import OpenBaoKeys
 from vault.keys.openbao_http import TOKEN_FILE, Transit, from_environment
@@ -39,10 +47,17 @@ class Bao:
         storage: ``inmem`` or ``raft``.
         data: where ``raft`` keeps its data; below ``folder`` otherwise.
         ports: of requests and of the cluster, where they are not to be new ones.
+        tls: speak TLS with a certificate of its own making, which is in ``authority``.
     """
 
     def __init__(
-        self, folder: Path, storage: str = "inmem", data: Path | None = None, ports: tuple[int, int] | None = None
+        self,
+        folder: Path,
+        storage: str = "inmem",
+        data: Path | None = None,
+        ports: tuple[int, int] | None = None,
+        *,
+        tls: bool = False,
     ) -> None:
         self.folder = folder
         self.data = data or folder / "data"
@@ -53,6 +68,11 @@ class Bao:
         self._ports = ports or (_free_port(), _free_port())
         folder.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(exist_ok=True)
+        self.authority = folder / "ca.pem" if tls else None
+        secured = "tls_disable = true"
+        if tls:
+            _certify(folder)
+            secured = f'tls_cert_file = "{folder / "ca.pem"}"\n  tls_key_file = "{folder / "tls.key"}"'
         (folder / "seal.key").write_bytes(secrets.token_bytes(32))
         kept = "" if storage == "inmem" else f'path = "{self.data}"\nnode_id = "one"\nperformance_multiplier = 1\n'
         (folder / "server.hcl").write_text(
@@ -63,7 +83,7 @@ cluster_addr = "http://127.0.0.1:{self._ports[1]}"
 listener "tcp" {{
   address = "127.0.0.1:{self._ports[0]}"
   cluster_address = "127.0.0.1:{self._ports[1]}"
-  tls_disable = true
+  {secured}
 }}
 seal "static" {{
   current_key_id = "tests"
@@ -74,7 +94,7 @@ seal "static" {{
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._ports[0]}"
+        return f"http{'s' if self.authority else ''}://127.0.0.1:{self._ports[0]}"
 
     def made(self) -> Bao:
         """Start it, initialise it, and make mount, policy and token."""
@@ -107,7 +127,8 @@ seal "static" {{
 
     def transit(self) -> Transit:
         """Return the mount as the vault reaches it."""
-        made = Transit(self.address, MOUNT, token=from_environment(self.environment()))
+        token = from_environment(self.environment())
+        made = Transit(self.address, MOUNT, token=token, ca_file=self.authority)
         self._reached.append(made)
         return made
 
@@ -130,7 +151,13 @@ seal "static" {{
         """Do what an administrator does; raises ``httpx.HTTPStatusError`` where the server refuses."""
         headers = {"X-Vault-Token": self._root if token is None else token}
         answer = httpx.request(
-            method, f"{self.address}/v1/{path}", json=body, headers=headers, timeout=30, trust_env=False
+            method,
+            f"{self.address}/v1/{path}",
+            json=body,
+            headers=headers,
+            timeout=30,
+            trust_env=False,
+            verify=self._trust(),
         )
         answer.raise_for_status()
         found: dict[str, Any] = answer.json() if answer.content else {}
@@ -148,7 +175,7 @@ seal "static" {{
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-        self._until_ready(lambda: httpx.get(f"{self.address}/v1/sys/health", trust_env=False))
+        self._until_ready(lambda: httpx.get(f"{self.address}/v1/sys/health", trust_env=False, verify=self._trust()))
         if self._root:
             self._until_ready(lambda: self.ask("GET", f"sys/mounts/{MOUNT}"))
 
@@ -200,6 +227,9 @@ seal "static" {{
         self.data.mkdir()
         self._root = ""
 
+    def _trust(self) -> ssl.SSLContext | bool:
+        return ssl.create_default_context(cafile=str(self.authority)) if self.authority else True
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -220,6 +250,27 @@ def policy() -> str:
     found = re.search(r"```hcl\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     return found[1]
+
+
+def _certify(folder: Path) -> None:
+    """Write a certificate for this machine that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's OpenBao")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "ca.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _program() -> Path:

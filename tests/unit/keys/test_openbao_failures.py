@@ -404,6 +404,28 @@ def test_https_anywhere_and_http_here_are_taken(address: str) -> None:
     assert check_address(address) == address.rstrip("/")
 
 
+def test_a_certificate_counts_only_where_it_is_trusted(tmp_path: Path) -> None:
+    server = Bao(tmp_path / "bao", tls=True).made()
+    try:
+        keys = server.keys(tmp_path / "keys-openbao")
+        keys.create_key(LIVING)
+        assert keys.describe(LIVING).state is KeyState.ENABLED
+        token = from_environment(server.environment())
+        for stranger in (
+            Transit(server.address, MOUNT, token=token),
+            Transit(server.address.replace("127.0.0.1", "localhost"), MOUNT, token=token, ca_file=server.authority),
+        ):
+            with pytest.raises(KeyUnavailable, match="cannot be reached"):
+                stranger.read(LIVING)
+            stranger.close()
+        for name in ("absent.pem", "server.hcl"):
+            with pytest.raises(UsageError, match=name):
+                Transit(server.address, MOUNT, token=token, ca_file=tmp_path / "bao" / name)
+    finally:
+        server.let_go()
+        server.stop()
+
+
 def test_a_record_that_went_back_in_time_is_noticed(case: Case) -> None:
     book = case.folder / "keys-openbao" / "book.json"
     old = book.read_bytes()
