@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from tests.support import crash
 from tests.support.acting import happened, hire
 from tests.support.breaking import Killed, broken
 from tests.support.decisions import decision, decisions, spelled
@@ -36,6 +38,7 @@ from vault.keys.provider import KeyDescription, KeyRef, KeyState
 from vault.keys.ring import EpochRow, Ring
 from vault.opening import Opener
 from vault.shred import Destroyed
+from vault.verdict import Depth, worst
 
 GROUP = "2029-11.0"
 DOOMED = Selection.of(range(3, 182, 3))
@@ -467,3 +470,24 @@ def test_rekey_is_for_the_passphrase_and_for_officers(installation: Installation
     assert [event.facts["act"] for event in happened(vault, "access.denied")] == ["keys.rekey"] * 2
     assert states(installation, "cn") == {GROUP: "live"}
     assert rekeying.rekey(vault.acting(hire(vault, "olaf", "officer")), ledger, GROUP).moved == 181
+
+
+KILLED = ("after the journal", "after keys moved", "after a key died", "before keys are emptied")
+
+
+def test_a_rekeying_that_is_killed(bare: Installation, tmp_path: Path) -> None:
+    """With SIGKILL, again and again, a step further each time; then it ends, and nothing was lost or told twice."""
+    with bare.copied(tmp_path / "home") as site:
+        site.ingest("hk", decisions(5))
+        for point in KILLED:
+            killed = crash.run(site, point, "keys", "rekey", "hk", GROUP)
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            assert len(rows(site, "hk")) == 5
+        done = site.run("keys", "rekey", "hk", GROUP, "--json")
+        assert done.exit_code == 0, done.output
+        assert {row.group for row in rows(site, "hk").values()} == {"2029-11.1"}
+        assert states(site, "hk") == {GROUP: "destroyed", "2029-11.1": "live"}
+        assert worst(site.audit(Depth.OPEN)) is None
+        with site.opened() as vault:
+            assert len(happened(vault, "key.destroyed")) == 1
+            assert {event.facts["count"] for event in happened(vault, "keys.moved")} == {5}

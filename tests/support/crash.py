@@ -26,7 +26,9 @@ from tests.support.vault import Installation
 from vault import intake
 from vault.checkpoints import Checkpoints
 from vault.core import receipt
-from vault.db import store
+from vault.db import moving, store
+from vault.journal import Journal
+from vault.keys.keyfile import KeyDirectory
 
 
 class Point(NamedTuple):
@@ -49,6 +51,10 @@ POINTS = {
     "after the checkpoint": Point(Checkpoints, "publish", late=True),
     "before the receipt": Point(receipt, "issue"),
     "while sealing": Point(intake, "_seal_in_worker"),
+    "after the journal": Point(Journal, "append", late=True),
+    "after keys moved": Point(moving, "move", late=True),
+    "after a key died": Point(KeyDirectory, "destroy_due", late=True),
+    "before keys are emptied": Point(moving, "empty"),
 }
 
 
