@@ -16,7 +16,7 @@ import msgspec
 from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
-from service import providers, wiring
+from service import keystore, providers, wiring
 from service.commands import (
     access,
     approver,
@@ -89,7 +89,7 @@ def init(region: str, host: str, kept: str | None, address: str | None, mount: s
     phrase = homes.passphrase(confirm=not (home / "keys").exists())
     openbao = None if address is None else providers.openbao(address, mount, ca_file)
     new = wiring.initialise(home, phrase, host=host, region=region, openbao=openbao)
-    found, custodians = wiring.identity(home), wiring.custodians(home, phrase)
+    found, custodians = wiring.identity(home), keystore.custodians(home, phrase)
     words = f"{'made a vault' if new else 'the vault is in order'} in {home}"
     if not custodians:
         words += (

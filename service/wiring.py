@@ -22,7 +22,7 @@ from service import providers
 from service.home import Identity
 from service.identity.tokens import TokenIssuer, issuer_name
 from service.providers import OpenBaoSettings
-from vault import custody, events, ledgers
+from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Vault
 from vault.core.canonical import b64
@@ -33,7 +33,6 @@ from vault.db.engine import RETENTION_ROLE, connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
-from vault.keys.openbao import OpenBaoKeys
 from vault.keys.provider import KeyProvider, KeyState, Signer
 from vault.keys.ring import WRITE_SECONDS, Ring, tenant_ref
 from vault.register import Register
@@ -273,10 +272,11 @@ def initialise(
     providers.choose(home, openbao, new=homes.read_identity(home) is None)
     with _key_directory(home, passphrase) as keys:
         found = homes.read_identity(home)
-        if found is None:
-            found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(_SIGNER).hex())
-            homes.write_identity(home, found)
-        with providers.opened(home, keys, make=True) as provider:
+        # Only a new vault makes its record: one that is lost has forgotten what was destroyed, and has to be restored.
+        with providers.opened(home, keys, make=found is None) as provider:
+            if found is None:
+                found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(_SIGNER).hex())
+                homes.write_identity(home, found)
             provider.create_key(tenant_ref(found.tenant))
         database = Database(home)
         migrate.upgrade(database.owner_dsn())
@@ -286,47 +286,6 @@ def initialise(
                 return _ensure_events(replace(vault, law=founding))
         finally:
             engine.dispose()
-
-
-def custodians(home: Path, passphrase: bytes) -> tuple[str, ...]:
-    """Return who holds a recovery file of this vault's keys."""
-    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
-        return keys.custodians
-
-
-def export_recovery(home: Path, passphrase: bytes, file: Path, custodian: str) -> None:
-    """Write a recovery file for a named custodian; the event is committed before there is a file.
-
-    Raises:
-        UsageError: the file exists, or the custodian's name is no single printable line.
-    """
-    found = identity(home)
-    if file.exists():
-        raise UsageError(f"{file} exists: a recovery file never overwrites one")
-    with open_vault(home, passphrase) as vault:
-        events.record(vault, "recovery.exported", {"tenant": str(found.tenant)}, {"custodian": custodian})
-    with KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys:
-        keys.export_recovery(file, custodian)
-
-
-def use_recovery(home: Path, file: Path, passphrase: bytes) -> None:
-    """Open a vault whose passphrase is lost with a recovery file, and give it a new passphrase and a new root."""
-    found = identity(home)
-    KeyDirectory.open_with_recovery(home / "keys", file, passphrase, clock=time.monotonic).close()
-    with open_vault(home, passphrase) as vault:
-        events.record(vault, "recovery.used", {"tenant": str(found.tenant)})
-
-
-def rotate_keys(home: Path, passphrase: bytes) -> list[str]:
-    """Give the key directory a new root and OpenBao's keys a new version; return the kinds of what was rotated."""
-    with (
-        open_vault(home, passphrase) as vault,
-        KeyDirectory.open(home / "keys", passphrase, clock=time.monotonic) as keys,
-    ):
-        rotations: list[tuple[str, Callable[[], int | None]]] = [(keys.name, keys.rotate)]
-        if isinstance(vault.provider, OpenBaoKeys):
-            rotations.append((vault.provider.name, vault.provider.rotate))
-        return custody.rotate(vault, *rotations)
 
 
 def rule_book(vault: Vault) -> RuleBook:

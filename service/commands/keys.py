@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from service import home as homes
-from service import wiring
+from service import keystore
 from service.terminal import Commands, opened_vault, say
 from vault import custody
 from vault.custody import GroupCustody
@@ -24,7 +24,7 @@ def status() -> None:
     home = homes.default_path()
     with opened_vault() as vault:
         found = custody.status(vault)
-    custodians = wiring.custodians(home, homes.passphrase())
+    custodians = keystore.custodians(home, homes.passphrase())
     words = [
         f"provider {found.provider}, tenant key {found.tenant_state}",
         f"recovery files with: {', '.join(custodians) or 'nobody'}",
@@ -48,7 +48,7 @@ def rotate() -> None:
 
     Copies of the key directory from before open nothing that is written from here on. Records need no rewriting.
     """
-    done = wiring.rotate_keys(homes.default_path(), homes.passphrase())
+    done = keystore.rotate(homes.default_path(), homes.passphrase())
     say(f"rotated: {', '.join(done)}", {"rotated": done})
 
 
@@ -62,7 +62,7 @@ def recovery() -> None:
 @click.option("--custodian", required=True, help="Who will keep the file, apart from this machine and its backups.")
 def export(file: Path, custodian: str) -> None:
     """Write a recovery file. Whoever holds it and a copy of the key store reads everything."""
-    wiring.export_recovery(homes.default_path(), homes.passphrase(), file, custodian)
+    keystore.export_recovery(homes.default_path(), homes.passphrase(), file, custodian)
     say(f"{file}: hand it to {custodian}, then delete it here", {"file": str(file), "custodian": custodian})
 
 
@@ -70,7 +70,7 @@ def export(file: Path, custodian: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def use(file: Path) -> None:
     """Open the key store with a recovery file and give it a new passphrase (from where init takes it)."""
-    wiring.use_recovery(homes.default_path(), file, homes.passphrase(confirm=True))
+    keystore.use_recovery(homes.default_path(), file, homes.passphrase(confirm=True))
     say("the key store has a new passphrase; the recovery file goes on working", {"recovered": True})
 
 

@@ -23,6 +23,7 @@ from vault.context import Vault
 from vault.core.errors import KeyUnavailable, UsageError
 from vault.core.groups import stem_of
 from vault.core.standing import ProducerKey
+from vault.keys import disk
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.provider import KeyState
 from vault.keys.ring import READ_SECONDS, WRITE_SECONDS, Ring, tenant_ref
@@ -126,6 +127,15 @@ def test_keys_do_not_move_and_their_place_is_not_forgotten(kept: Installation, o
     assert elsewhere.exit_code == 2
     assert "do not move" in elsewhere.output
     assert kept.run("init", "--keys", "openbao").exit_code == 2
+    book = kept.home / "keys-openbao" / "book.json"
+    kept_book = book.read_bytes()
+    book.unlink()
+    lost = kept.run("init")  # what it forgot would be forgotten for good
+    assert lost.exit_code == 5
+    assert "restore it" in lost.output
+    assert not book.exists()
+    disk.write_file(book, kept_book)
+    assert kept.run("init").exit_code == 0
     (kept.home / "provider.toml").unlink()
     assert "restore it" in kept.run("ledger", "list").output
     assert kept.run("init").exit_code == 2
