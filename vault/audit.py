@@ -27,7 +27,7 @@ from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
 from vault.db.engine import translated
 from vault.db.store import AuditRow, HeadRow, LedgerRow
-from vault.erasure import Evidence
+from vault.erasure import Case, Evidence
 from vault.judge import Deferred, Judge
 from vault.keys.ring import Ring
 from vault.opening import Opener
@@ -42,6 +42,14 @@ Watch = Callable[[UUID, AuditRow, Leaf | None], None]
 """Called with (ledger, entry, its leaf or None where that cannot be read), right after the entry was checked."""
 
 
+def _unwatched(_ledger: UUID, _row: AuditRow, _leaf: Leaf | None) -> None:
+    pass
+
+
+def _quiet(_name: str, _done: int, _total: int) -> None:
+    pass
+
+
 def audit(
     engine: Engine,
     checkpoints: Checkpoints,
@@ -51,8 +59,8 @@ def audit(
     ring: Ring | None = None,
     only: str | None = None,
     at: Mapping[UUID, Checkpoint] | None = None,
-    watch: Watch = lambda _ledger, _row, _leaf: None,
-    progress: Progress = lambda _name, _done, _total: None,
+    watch: Watch = _unwatched,
+    progress: Progress = _quiet,
 ) -> list[LedgerReport]:
     """Verify the vault, or one ledger and the events ledger that vouches for it.
 
@@ -76,7 +84,7 @@ def audit(
     with translated(), engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
-        first = _Audit(connection, checkpoints, signed, depth, engine, ring, watch, progress)
+        first = _Audit(connection, checkpoints, signed, depth, engine, ring, events, watch, progress)
         reports = [first.events(events, known.get(events))]
         announced = first.announced
         universe = [*announced, *signed, *known]
@@ -141,8 +149,9 @@ class _Audit:
         depth: Depth,
         engine: Engine,
         ring: Ring | None,
-        watch: Watch,
-        progress: Progress,
+        events: UUID,
+        watch: Watch = _unwatched,
+        progress: Progress = _quiet,
     ) -> None:
         self._connection = connection
         self._checkpoints = checkpoints
@@ -150,10 +159,17 @@ class _Audit:
         self._depth = depth
         self._engine = engine
         self._ring = ring
+        self._events = events
         self._watch = watch
         self._progress = progress
         self._evidence: Evidence | None = None
         self.announced: dict[UUID, Announced] = {}
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the events ledger said, once it is verified."""
+        assert self._evidence is not None
+        return self._evidence
 
     def never_came_to_be(self, ledger: UUID) -> bool:
         """Say whether a checkpoint directory is what a crash before the ledger's first commit leaves behind."""
@@ -163,34 +179,42 @@ class _Audit:
     def events(self, ledger: UUID, row: LedgerRow | None) -> LedgerReport:
         """Verify the events ledger, and take what it says about destruction for evidence."""
         report, head = self._begin(ledger, row, None)
-        told, deferred = Testimony(report.size), Deferred()
+        deferred = Deferred()
         checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), deferred)
-        for parsed in self._checked(checker, report, head):
-            if isinstance(parsed, EventLeaf):
-                told.take(parsed)
-        self._finish(checker, report, head, row, None)
-        if told.waits and report.cleared and self._is_signed_by_now(ledger, checker.frontier):
-            told.believe()
-        if told.fault is not None:
-            report.add(Verdict.MODIFIED, *told.fault)
-        self._evidence = told.evidence(checker.tenant, loader(self._connection), whole=report.cleared)
+        self._evidence = self._testimony(checker, report, head, row)
         if self._depth is not Depth.LEAVES and self._evidence.destructions.of(str(ledger)):
             deferred.settle(Judge(self._evidence, ledger), report, self._leaves(ledger))
         else:
             deferred.give_up(report)
+        self._tell_lost(checker, report)
         return report
+
+    def _testimony(
+        self, checker: Checker, report: LedgerReport, head: HeadRow | None, row: LedgerRow | None
+    ) -> Evidence:
+        """Check the events, and return what they say about destruction."""
+        told = Testimony(report.size)
+        for parsed in self._checked(checker, report, head):
+            if isinstance(parsed, EventLeaf):
+                told.take(parsed)
+        self._finish(checker, report, head, row, None)
+        if told.waits and report.cleared and self._is_signed_by_now(report.ledger, checker.frontier):
+            told.believe()
+        if told.fault is not None:
+            report.add(Verdict.MODIFIED, *told.fault)
+        return told.evidence(checker.tenant, loader(self._connection), whole=report.cleared)
 
     def ledger(self, ledger: UUID, row: LedgerRow | None, told: Announced | None) -> LedgerReport:
         """Verify another ledger, once the events are."""
-        assert self._evidence is not None
         report, head = self._begin(ledger, row, told)
-        judge = Judge(self._evidence, ledger)
+        judge = Judge(self.evidence, ledger)
         checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), judge)
         for _ in self._checked(checker, report, head):
             pass
         self._finish(checker, report, head, row, told)
         if self._depth is not Depth.LEAVES:
             judge.finish(report)
+        self._tell_lost(checker, report)
         return report
 
     def _begin(
@@ -232,6 +256,27 @@ class _Audit:
             self._check_ledger_key(report, row)
         checker.finish(head, row, told)
         self.announced |= checker.announced
+
+    def _tell_lost(self, checker: Checker, report: LedgerReport) -> None:
+        """Tell the keys that a disposal destroyed while this ledger was read from those that are lost.
+
+        Our snapshot is older than that disposal, so the events are verified again, as they stand by now. Its manifest
+        is left to the next verification, which sees its rows gone.
+        """
+        if not checker.lost:
+            return
+        with translated(), self._engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            signed = signed_now(self._checkpoints)
+            again = _Audit(connection, self._checkpoints, signed, Depth.LEAVES, self._engine, None, self._events)
+            again.events(self._events, None)
+            evidence = again.evidence
+            cases = [Case(evidence, told) for told in evidence.destructions.of(str(report.ledger))]
+        for lost, words in checker.lost:
+            if any(lost.seq in case.final and case.why_not(lost) is None for case in cases):
+                report.dying += 1
+            else:
+                report.add(Verdict.MISSING, lost.seq, words)
 
     def _is_signed_by_now(self, ledger: UUID, frontier: Frontier) -> bool:
         """Say whether a newer checkpoint, signed after we read the last one, covers all that the snapshot holds.

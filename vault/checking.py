@@ -50,6 +50,8 @@ class Checker:
 
     Attributes:
         reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
+        lost: entries whose key does not exist, and words for it: missing, unless a disposal destroyed it meanwhile. The
+            caller tells.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Checker:
     ) -> None:
         self.announced: dict[UUID, Announced] = {}
         self.reached: tuple[Frontier, bytes] | None = None
+        self.lost: list[tuple[RecordLeaf | EventLeaf, str]] = []
         self._report = report
         self._verifier = verifier
         self._opener = opener
@@ -217,7 +220,7 @@ class Checker:
             if (moved := opener.moved(parsed, sealed)) is not None:  # while this ledger was read
                 self._check_opened(opener, parsed, moved, seq)
                 return
-            report.add(Verdict.MISSING, seq, f"it cannot be opened: {error}")
+            self.lost.append((parsed, f"it cannot be opened: {error}"))
         except (EvidenceError, RefusedInput) as error:
             report.add(Verdict.MODIFIED, seq, str(error).partition(" at ledger")[0])
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -11,8 +14,12 @@ from tests.support.acting import hire
 from tests.support.disposing import DISPOSAL, Officer, Staged, delete_rows, restaged
 from tests.support.tampering import Crime
 from tests.support.vault import Installation
+from vault.audit import audit
 from vault.core import canonical
+from vault.core.leaf import Leaf
 from vault.core.selection import Selection
+from vault.db.store import AuditRow
+from vault.keys.ring import group_ref
 from vault.verdict import Depth, LedgerReport, Verdict
 
 SEQS = range(3, 9)
@@ -467,6 +474,64 @@ def test_rows_that_a_disposal_under_way_has_still_to_delete_are_counted(scene: S
     scene.delete(3, 4)
     report = scene.report()
     assert (report.faults, report.erased, report.dying) == ([], 2, 4)
+
+
+def test_keys_that_a_disposal_destroys_while_they_are_read_are_not_lost(crime: Crime) -> None:
+    with crime.site.opened() as vault:
+        group = Staged.begin(vault, "cn", []).leaves[3][0].group
+        every = [seq for seq, (leaf, _) in Staged.begin(vault, "cn", []).leaves.items() if leaf.group == group]
+        staged = Staged.begin(vault, "cn", every[:-1])
+        staged.plan()
+        for officer in staged.officers:
+            staged.approve(officer)
+        staged.intend()
+        end = vault.register.standing().size
+
+        def watch(ledger: UUID, row: AuditRow, _leaf: Leaf | None) -> None:
+            if ledger == vault.events and row.seq == end - 1:  # the snapshot is older than all of this
+                staged.destroy()
+                now = datetime.now(UTC)
+                vault.provider.schedule_destroy(group_ref(staged.ledger, str(group)), now)
+                assert vault.provider.destroy_due(now + timedelta(seconds=1))
+                staged.kill()
+
+        arguments = (vault.engine, vault.checkpoints, vault.events, Depth.OPEN)
+        report = audit(*arguments, ring=vault.ring, only="cn", watch=watch)[-1]
+    assert report.dying == len(every) - 1
+    assert [(fault.verdict, fault.seq) for fault in report.faults] == [(Verdict.MISSING, every[-1])]
+
+
+def test_what_was_signed_after_we_read_the_checkpoint_counts(scene: Scene) -> None:
+    """The snapshot holds a whole disposal that the checkpoint we began with does not cover; a newer one does."""
+    vault = scene.staged.vault
+    before = vault.checkpoints.read(vault.events)
+    assert before is not None
+    scene.staged.run()
+    scene.delete()
+    arguments = (vault.engine, vault.checkpoints, vault.events, Depth.ENVELOPES)
+    events, cn = audit(*arguments, only="cn", at={vault.events: before})
+    assert events.unsealed > 0
+    assert (cn.faults, cn.erased) == ([], len(SEQS))
+
+
+def test_verify_prints_what_was_erased_and_ends_well(scene: Scene) -> None:
+    scene.staged.run()
+    early = restaged(scene.staged, id="d-early", planned=Selection.of([20]), final=Selection.of([20]), kind="early")
+    early.run()
+    scene.delete(*SEQS, 20)
+    run = scene.site.run("verify")
+    assert run.exit_code == 0
+    officers = ", ".join(officer.actor.name for officer in scene.staged.officers)
+    assert f"  ERASED-BY-POLICY 1 early, by order of {officers}: disposal d-early\n" in run.stdout
+    assert f"  ERASED-BY-POLICY {len(SEQS)} when due, by 1 disposal\n" in run.stdout
+    assert "self-asserted" in run.stdout
+    document = json.loads(scene.site.run("verify", "--json").stdout)
+    (cn,) = [one for one in document["ledgers"] if one["name"] == "cn"]
+    assert (cn["erased_by_policy"], cn["being_destroyed"], cn["faults"]) == (len(SEQS) + 1, 0, [])
+    assert [(one["kind"], one["count"], one["time"]) for one in cn["disposals"]] == [
+        ("expiry", len(SEQS), "self-asserted"),
+        ("early", 1, "self-asserted"),
+    ]
 
 
 def test_events_that_were_forged_into_the_database_explain_nothing(scene: Scene) -> None:
