@@ -118,9 +118,8 @@ def _erasure_words(report: LedgerReport) -> list[str]:
     ]
     if report.erased > report.early:
         disposals = sum(1 for one in report.erasures if one.count and not one.early)
-        words.append(
-            f"  ERASED-BY-POLICY {report.erased - report.early:,} when due, by {disposals:,} disposal{'s' if disposals > 1 else ''}"
-        )
+        by = f"{disposals:,} disposal{'s' if disposals > 1 else ''}"
+        words.append(f"  ERASED-BY-POLICY {report.erased - report.early:,} when due, by {by}")
     if report.dying:
         words.append(f"  {report.dying:,} being destroyed: their keys are, their envelopes still stand there")
     if report.erased:
