@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from retention.history import Dating
 from retention.keeping import carried, keeper
+from retention.period import Period
 from retention.reckoning import Effect, Reckoning
 from retention.rules import RuleBook, load_default
 from tests.support.books import loaded
@@ -221,6 +224,35 @@ def test_an_imported_record_counts_its_own_day_as_that_of_its_receipt() -> None:
     assert utc(Written(OLD, **old).reckoned(OLD).keep_until) == "2029-01-05T16:00:00Z"
     longer = loaded("long", {"PROD-3Y": {"minimum": "P12Y"}})
     assert utc(Written(OLD, **old, imported=True).reckoned(OLD, longer).keep_until) == "2028-03-01T16:00:00Z"
+
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "retention-dates.json").read_text("utf-8"))
+ZONES = {one.zone: code for code, one in OLD.jurisdictions.items() if code != "EU"}
+LONG = [
+    one
+    for group in VECTORS["sets"]
+    for one in group["vectors"]
+    if one["zone"] in ZONES and Period.parse(one["minimum"]).months >= 36 and one["event"] < "2031"
+]
+
+
+@pytest.mark.parametrize("vector", LONG, ids=lambda one: f"{one['event']} {one['zone']} {one['minimum']}")
+def test_records_of_years_ago_become_due_by_the_calendar(vector: dict[str, str]) -> None:
+    """Imported under a rule like the vector's, and adopted after they were written."""
+    code = ZONES[vector["zone"]]
+    rule = {"id": "V", "jurisdiction": code, "minimum": vector["minimum"], "applies": "default"}
+    book = loaded("v", added=[rule | {"trigger": vector.get("trigger", "decision_completed")}])
+    facts: dict[str, Any] = {"occurred": vector["event"], "received": "2032-01-01T00:00:00+00:00", "imported": True}
+    assert utc(Written(book, (code,), **facts).reckoned(book).keep_until) == vector["eligible"]
+    assert utc(Written(OLD, (code,), **facts).reckoned(OLD, book).keep_until) == vector["eligible"]
+
+
+def test_a_report_never_ends_before_what_the_leaf_froze() -> None:
+    """Zone data may say otherwise by then."""
+    written = Written(OLD)
+    written.leaf = msgspec.structs.replace(written.leaf, keep_until="2030-01-01T00:00:00Z")
+    told = (("transaction_completed", "2026-02-01T00:00:00Z"),)
+    assert utc(written.reckoned(OLD, told=told).keep_until) == "2030-01-01T00:00:00Z"
 
 
 def test_duties_to_erase_are_the_earliest_and_conflict_is_told() -> None:
