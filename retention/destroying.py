@@ -24,7 +24,7 @@ from vault import events, generations, journal, ledgers, moving, selections, shr
 from vault.context import Vault
 from vault.core import canonical
 from vault.core import disposal as rules
-from vault.core.errors import Denied, Forked, Missing, Modified, Unavailable, Unknown, UsageError, VaultError
+from vault.core.errors import Denied, Forked, Missing, Unavailable, Unknown, UsageError, VaultError
 from vault.core.governance import Disposal
 from vault.core.selection import Selection
 from vault.core.standing import Standing
@@ -33,7 +33,6 @@ from vault.db.engine import transact
 from vault.events import Event, Ruling
 from vault.keys.ring import group_ref
 from vault.ledgers import Ledger
-from vault.surveying import Opened
 
 _TRIES: Final = 5
 
@@ -131,7 +130,7 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
         if not doomed.ranges:
             return False
         # 6
-        _move(vault, ledger.id, disposal, groups, sight)
+        moving.move_surveyed(vault, ledger.id, groups, sight.targets(), reason=disposal.id)
         left = transact(vault.engine, lambda connection: rows.seqs_in(connection, ledger.id, groups))  # noqa: B023
         if Selection.of(left) != doomed:
             continue  # somebody else moved entries meanwhile
@@ -168,19 +167,6 @@ def _look(
     early = disposal.kind == "early"
     judge = judge_of(vault, ledger, history, governance, now=now, among=asked, early=early)
     return look(vault, ledger.id, groups, judge, progress)
-
-
-def _move(vault: Vault, ledger: UUID, disposal: Disposal, groups: tuple[str, ...], sight: Sight) -> None:
-    """Step 6. What was not looked at is in no group's plan: it stops the move."""
-    stems: dict[int, str | None] = {seq: stem for stem, seqs in sight.places.items() for seq in seqs}
-    stems.update((seq, None) for seq, _ in sight.doomed)
-
-    def target(opened: Opened) -> str | None:
-        if opened.seq not in stems:
-            raise Modified("an entry came into a closed group", str(ledger), opened.seq)
-        return stems[opened.seq]
-
-    moving.move(vault, ledger, groups, target, reason=disposal.id, progress=quiet)
 
 
 def _commit(vault: Vault, ledger: Ledger, disposal: Disposal, manifest: bytes, checked: int, final: _Final) -> None:

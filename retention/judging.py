@@ -13,7 +13,8 @@ laws (erasure demanded before keeping ends) saves nothing and dooms nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -86,7 +87,7 @@ class Sight(msgspec.Struct):
     Attributes:
         looked: how many they were.
         doomed: position and leaf hash of each that is due, free and asked for.
-        places: stem -> positions of the others, by the group they belong to.
+        places: (group, stem) -> positions of the others: where they are, and where they belong.
         saved: reason -> positions, of the others.
         holds: hold -> how many it keeps.
         groups: whose keys open the doomed now.
@@ -96,7 +97,7 @@ class Sight(msgspec.Struct):
 
     looked: int = 0
     doomed: list[tuple[int, bytes]] = []
-    places: dict[str, list[int]] = {}
+    places: dict[tuple[str, str], list[int]] = {}
     saved: dict[str, list[int]] = {}
     holds: dict[str, int] = {}
     groups: set[str] = set()
@@ -109,7 +110,7 @@ class Sight(msgspec.Struct):
         for hold in verdict.holds:
             self.holds[hold] = self.holds.get(hold, 0) + 1
         if verdict.reason:
-            self.places.setdefault(verdict.stem, []).append(seq)
+            self.places.setdefault((group, verdict.stem), []).append(seq)
             self.saved.setdefault(verdict.reason, []).append(seq)
             return
         effect = verdict.effect
@@ -121,6 +122,12 @@ class Sight(msgspec.Struct):
             if key not in self.applied:
                 self.applied[key] = Applied(rule, effect.book, canonical.b64(effect.rulebook))
             self.applied[key].take(effect)
+
+    def targets(self) -> Iterator[tuple[int, str, str | None]]:
+        """Yield (position, group, stem) of everything seen, ascending; the doomed belong nowhere, and have no group."""
+        leaving = [(seq, group, stem) for (group, stem), seqs in self.places.items() for seq in seqs]
+        staying: list[tuple[int, str, str | None]] = [(seq, "", None) for seq, _ in self.doomed]
+        yield from sorted((*leaving, *staying), key=itemgetter(0))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -79,13 +79,50 @@ def move(
         Unavailable: the journal, the database or the provider cannot be written or reached, or somebody else moves
             keys of this ledger. Run again, the call goes on.
     """
+
+    def surveyed() -> Iterator[tuple[int, str, str | None]]:
+        return survey(
+            vault, ledger, sources, target_of, processes=processes, progress=lambda at, of: progress(at, 2 * of)
+        )
+
+    return _move(vault, ledger, sources, surveyed, reason, processes, progress)
+
+
+def move_surveyed(
+    vault: Vault,
+    ledger: UUID,
+    sources: Sequence[str],
+    surveyed: Iterable[tuple[int, str, str | None]],
+    *,
+    reason: str,
+    processes: int = 2,
+    progress: Progress = nothing_to_tell,
+) -> list[Moved]:
+    """Move what a survey of these groups, made since they were closed, found to leave; raises as ``move`` does.
+
+    Args:
+        surveyed: (position, group it is in, stem or None) of every entry in them, ascending.
+
+    Raises:
+        Forked: other entries are in the groups than were surveyed; those that left them are where they belong.
+    """
+    return _move(vault, ledger, sources, lambda: surveyed, reason, processes, progress)
+
+
+def _move(
+    vault: Vault,
+    ledger: UUID,
+    sources: Sequence[str],
+    surveyed: Callable[[], Iterable[tuple[int, str, str | None]]],
+    reason: str,
+    processes: int,
+    progress: Progress,
+) -> list[Moved]:
     names = sorted(set(sources))
     with journal.held(vault.rewraps, ledger) as log:
         transact(vault.engine, lambda connection: _require_closing(connection, ledger, names))
         plan = _Plan()
-        for seq, group, stem in survey(
-            vault, ledger, names, target_of, processes=processes, progress=lambda at, of: progress(at, 2 * of)
-        ):
+        for seq, group, stem in surveyed():
             plan.add(seq, group, stem)
         if not plan.leaving:
             return []

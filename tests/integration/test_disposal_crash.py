@@ -74,10 +74,10 @@ def after(module: Any, name: str) -> tuple[Any, str, Callable[..., Callable[...,
 STEPS = {
     "before the groups close": before(generations, "close"),
     "after they closed": after(generations, "close"),
-    "after the look": before(moving, "move"),
+    "after the look": before(moving, "move_surveyed"),
     "after the move was told": before(moving, "_carry"),
     "after the journal, before the rows": before(rows, "move"),
-    "after the move": after(moving, "move"),
+    "after the move": after(moving, "move_surveyed"),
     "before the commit point": before(destroying, "_commit"),
     "after the commit point": after(destroying, "_commit"),
     "after the destruction was scheduled": before(KeyDirectory, "destroy_due"),
@@ -133,7 +133,7 @@ def test_a_cancel_after_the_groups_closed_keeps_everything(
     installation, name, board = waiting
     with installation.retaining() as vault:
         mine = board.on(vault)
-        module, function, crash = after(moving, "move")
+        module, function, crash = after(moving, "move_surveyed")
         with monkeypatch.context() as patched:
             patched.setattr(module, function, crash(getattr(module, function)))
             with pytest.raises(Crash):
@@ -153,7 +153,7 @@ def test_what_was_moved_to_safety_stays_out_although_its_hold_ended(
     installation, name, board = waiting
     with installation.retaining() as vault:
         mine = board.on(vault)
-        module, function, crash = after(moving, "move")
+        module, function, crash = after(moving, "move_surveyed")
         with monkeypatch.context() as patched:
             patched.setattr(module, function, crash(getattr(module, function)))
             with pytest.raises(Crash):

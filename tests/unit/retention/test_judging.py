@@ -94,7 +94,8 @@ def test_what_was_seen_is_summed_up() -> None:
     sight.take(6, "2029-12.0", judged(None, now=JAN))
     assert (sight.looked, sight.latest, sight.groups) == (4, DEC + 9, {"2029-12.0", "2029-12.1"})
     assert [seq for seq, _ in sight.doomed] == [3, 1]
-    assert sight.places == {"held": [5], "open": [6]}
+    assert sight.places == {("2029-12.0", "held"): [5], ("2029-12.0", "open"): [6]}
+    assert list(sight.targets()) == [(1, "", None), (3, "", None), (5, "2029-12.0", "held"), (6, "2029-12.0", "open")]
     assert sight.counts == {"held": 1, "extended": 0, "not_due": 0, "open_ended": 1, "planned": 0}
     assert sight.holds == {"h-1": 1, "h-2": 1}
     (first, second) = msgspec.convert(sight.rules(), list[Applied])
