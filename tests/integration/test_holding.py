@@ -10,10 +10,9 @@ from uuid import UUID
 import pytest
 
 from retention import holding, holdlist, saving
-from retention.holding import Held, held_count, inherit_all
+from retention.holding import Held, held_count
 from tests.support.acting import HOUR, happened, hire, last, later, recorded, stored
-from tests.support.decisions import decision, decisions, spelled
-from tests.support.holding import CASE, REASON, keepers, placed
+from tests.support.holding import CASE, REASON, frozen, keepers, placed
 from tests.support.vault import RECORDS, Installation
 from vault import ledgers, selections, trace
 from vault.context import Actor, Vault
@@ -47,13 +46,6 @@ def olga(vault: Vault) -> Actor:
     return hire(vault, "olga", "officer")
 
 
-def _frozen(vault: Vault, ledger: UUID, name: str) -> list[int]:
-    one = vault.register.standing().governance.holds[name]
-    return sorted(
-        {seq for place, digest in one.sets if place == str(ledger) for seq in selections.load(vault, ledger, digest)}
-    )
-
-
 TERMS: dict[str, tuple[dict[str, Any], set[int]]] = {
     "a customer": ({"customers": ["cus-3"]}, set(OF_3)),
     "a conversation": ({"conversations": ["conv-40"]}, {80, 81}),
@@ -75,7 +67,7 @@ TERMS: dict[str, tuple[dict[str, Any], set[int]]] = {
 def test_what_matches_is_frozen_and_kept(vault: Vault, cn: UUID, terms: str) -> None:
     wanted, expected = TERMS[terms]
     made = placed(vault, ["cn"], **wanted)
-    assert _frozen(vault, cn, made.hold.id) == sorted(expected)
+    assert frozen(vault, cn, made.hold.id) == sorted(expected)
     assert made.counts == {str(cn): len(expected)}
     for seq in (3, 5, 80, 90):
         assert keepers(vault, cn, seq) == ((made.hold.id,) if seq in expected else ())
@@ -161,74 +153,6 @@ def test_a_review_takes_a_waiting_release_back(vault: Vault, olaf: Actor, olga: 
         holding.review(vault.acting(olaf), made.id, vault.clock() - HOUR)
 
 
-def test_what_arrives_later_is_kept_at_once_and_inherited_once(
-    installation: Installation, vault: Vault, cn: UUID
-) -> None:
-    made = placed(vault, ["cn"], customers=["cus-3"]).hold
-    other = placed(vault, ["cn"], customers=["cus-4"]).hold
-    installation.ingest("cn", [(1, spelled(decision(900, customer_ref="cus-3"))), *decisions(2, first=901)])
-    new = installation.size("cn") - 3
-    assert keepers(vault, cn, new) == (made.id,), "its live scope keeps it before anybody looked"
-    assert new not in _frozen(vault, cn, made.id)
-    done = inherit_all(vault)
-    assert done == {
-        "holds": 2,
-        "records": 1 + sum(n % 7 == 4 for n in (901, 902)),
-        "events": done["events"],
-        "unreadable": 0,
-    }
-    assert _frozen(vault, cn, made.id) == [*OF_3, new]
-    told = [one.facts for one in happened(vault, "hold.inherited") if one.facts["hold"] == made.id]
-    assert [(one["count"], one["upto"]) for one in told] == [(1, installation.size("cn"))]
-    before = installation.size("events")
-    assert inherit_all(vault)["events"] == 0
-    assert installation.size("events") == before
-    assert keepers(vault, cn, new) == (made.id,)
-    assert other.is_open
-
-
-def test_two_workers_inherit_once(installation: Installation, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    placed(vault, ["cn"], customers=["cus-3"])
-    installation.ingest("cn", [(1, spelled(decision(900, customer_ref="cus-3")))])
-    honest = saving.save
-    entered: list[int] = []
-
-    def slow(*arguments: Any) -> Any:
-        if not entered:
-            entered.append(1)
-            with installation.opened() as second:
-                assert inherit_all(second)["events"] == 1
-        return honest(*arguments)
-
-    monkeypatch.setattr("retention.inheriting.save", slow)
-    assert inherit_all(vault) == {"holds": 1, "records": 0, "events": 0, "unreadable": 0}
-    assert len(happened(vault, "hold.inherited")) == 1
-
-
-def test_looking_at_much_without_a_match_is_written_down(
-    installation: Installation, vault: Vault, cn: UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("retention.inheriting._WORTH", 2)
-    made = placed(vault, ["cn"], customers=["cus-nobody"]).hold
-    installation.ingest("cn", decisions(1, first=900))
-    assert inherit_all(vault)["events"] == 0
-    installation.ingest("cn", decisions(1, first=901))
-    assert inherit_all(vault) == {"holds": 1, "records": 0, "events": 1, "unreadable": 0}
-    now = vault.register.standing().governance.holds[made.id]
-    assert dict(now.looked) == {str(cn): installation.size("cn")}
-
-
-def test_terms_that_cannot_be_opened_are_told_and_the_live_scope_keeps(
-    installation: Installation, vault: Vault, cn: UUID
-) -> None:
-    made = placed(vault, ["cn"], customers=["cus-3"]).hold
-    with installation.tampering() as connection:
-        connection.execute("DELETE FROM vault.sealed WHERE ledger_id = %s AND seq = %s", [vault.events, made.seq])
-    installation.ingest("cn", [(1, spelled(decision(900, customer_ref="cus-3")))])
-    assert inherit_all(vault) == {"holds": 1, "records": 0, "events": 0, "unreadable": 1}
-    assert keepers(vault, cn, installation.size("cn") - 1) == (made.id,)
-
-
 def test_a_record_that_was_not_opened_is_kept_where_it_might_be_meant(vault: Vault, cn: UUID) -> None:
     made = placed(vault, ["cn"], customers=["cus-4"]).hold
     wide = placed(vault, ["sg"], customers=["cus-4"]).hold
@@ -268,7 +192,7 @@ def test_a_damaged_record_is_held_all_the_same(installation: Installation, vault
         connection.execute("UPDATE vault.sealed SET model = 'x' WHERE ledger_id = %s AND seq = 3", [cn])
     made = placed(vault, ["cn"], customers=["cus-3"])
     assert made.unsound == 1
-    assert 3 in _frozen(vault, cn, made.hold.id)
+    assert 3 in frozen(vault, cn, made.hold.id)
 
 
 def _plan(vault: Vault, cn: UUID, seqs: list[int], *steps: str) -> str:
@@ -301,7 +225,7 @@ def test_what_a_disposal_destroys_already_cannot_be_saved_and_is_told(
     disposal = _plan(vault, cn, [3, 10, 12], "planned", "intended", *steps)
     made = placed(vault, ["cn"], customers=["cus-3"])
     assert made.lost == {disposal: 2}
-    assert _frozen(vault, cn, made.hold.id) == [n for n in OF_3 if n not in (3, 10)]
+    assert frozen(vault, cn, made.hold.id) == [n for n in OF_3 if n not in (3, 10)]
 
 
 def test_a_disposal_that_cools_off_leaves_what_is_held_behind(vault: Vault, cn: UUID) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 from uuid import UUID
 
-from retention import holding
+from retention import held, holding
 from retention.holding import Held, Placed
 from vault import ledgers, matching
 from vault.context import Vault
@@ -21,9 +21,14 @@ def placed(vault: Vault, names: list[str], **more: Any) -> Placed:
     return holding.place(vault, ledgers=[ledgers.get(vault, name) for name in names], **wanted | more)
 
 
+def frozen(vault: Vault, ledger: UUID, name: str) -> list[int]:
+    """Return the records of a ledger that a hold's events name."""
+    return list(held.frozen(vault, ledger, vault.register.standing().governance.holds[name]))
+
+
 def keepers(vault: Vault, ledger: UUID, seq: int, *, opened: bool = True) -> tuple[str, ...]:
     """Return the holds that keep a record, as a disposal finds them."""
-    held = Held(vault, ledger, vault.register.standing().governance)
+    asked = Held(vault, ledger, vault.register.standing().governance)
     (entry,) = matching.entries(vault, ledger, Selection.of([seq]))
     record = matching.Reader(vault, ledger).record(entry) if opened else None
-    return held.of(seq, entry.facets, record)
+    return asked.of(seq, entry.facets, record)
