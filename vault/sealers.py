@@ -21,17 +21,18 @@ from vault.intake import terms_of
 from vault.keys.ring import GroupKeys
 from vault.ledgers import Ledger
 from vault.provision import OUTLAST_DAYS, Provisioner, upcoming
-from vault.sealing import Outcome, Sealer, Waiting
+from vault.sealing import Outcome, Sealer, Terms, Waiting
 
 _DAY_US = 86_400_000_000
 _TRIES = 3  # a day, or a month, may end between providing and sealing; not twice
 
 
 class _Day:
-    """One day's sealers, by producer; they share their keys."""
+    """One day's sealers under one rule book, by producer; they share their keys."""
 
-    def __init__(self, number: int, first: Sealer) -> None:
+    def __init__(self, number: int, terms: Terms, first: Sealer) -> None:
         self.number = number
+        self.terms = terms
         self.first = first
         self.producers: dict[str, Sealer] = {}
 
@@ -48,14 +49,13 @@ class Sealers:
     def __init__(self, vault: Vault, ledger: Ledger) -> None:
         self._vault = vault
         self._ledger = ledger
-        self._terms = terms_of(vault, ledger, "")
         self._turning = threading.Lock()
         self._providing = threading.Lock()
         self._provisioned: dict[str, tuple[GroupKeys, int]] = {}  # by stem, and the day they were made for
         self._used: dict[str, int] = {}  # by stem, the day something was sealed for it last
         self._renewed: dict[str, int] = {}  # by stem, the day its keys were seen to last
         self._closed: frozenset[str] = frozenset()
-        self._today = _Day(0, Sealer(vault.ring, self._terms))
+        self._today: _Day | None = None
 
     def seal(self, raw: bytes, producer: str) -> Outcome:
         """Parse, guard and seal one record. Never waits; ``Waiting`` says that ``provide`` has to be called first."""
@@ -97,7 +97,8 @@ class Sealers:
                 if keys.group.group in names:
                     del self._provisioned[stem]
                     self._renewed.pop(stem, None)
-            self._today.first.forget(names)
+            if self._today is not None:
+                self._today.first.forget(names)
             for name in names:
                 self._vault.ring.forget(self._ledger.id, name)
 
@@ -148,12 +149,16 @@ class Sealers:
 
     def _day(self, number: int) -> _Day:
         today = self._today
-        if today.number != number or self._vault.rulebook != self._terms.rulebook:
+        if today is None or today.number != number or today.terms.rulebook != self._vault.rulebook:
             with self._turning:
-                if self._vault.rulebook != self._terms.rulebook:
-                    self._terms = terms_of(self._vault, self._ledger, "")
-                    self._today = _Day(self._today.number, self._today.first.under(self._terms))
-                if self._today.number != number:
-                    self._today = _Day(number, Sealer(self._vault.ring, self._terms))
-                today = self._today
+                today = self._today = self._turned(self._today, number)
         return today
+
+    def _turned(self, today: _Day | None, number: int) -> _Day:
+        if today is not None and today.terms.rulebook == self._vault.rulebook:
+            terms = today.terms
+        else:
+            terms = terms_of(self._vault, self._ledger, "")
+        if today is None or today.number != number:
+            return _Day(number, terms, Sealer(self._vault.ring, terms))
+        return today if terms is today.terms else _Day(number, terms, today.first.under(terms))
