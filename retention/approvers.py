@@ -9,6 +9,7 @@ its database and its key store can approve nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,6 @@ from vault.core.governance import ApproverKey
 from vault.core.note import VerifierKey
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
-from vault.keys.disk import write_new_file
 
 MIN_PASSPHRASE = 12
 """Bytes: whoever finds the file has all the time in the world to guess."""
@@ -54,8 +54,8 @@ def make_key(file: Path, passphrase: bytes) -> bytes:
             raise UsageError(f"{one} exists: an approver's key never overwrites a file")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
-    write_new_file(file, private)
-    write_new_file(beside, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _write_new(file, private)
+    _write_new(beside, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return key.public_key().public_bytes_raw()
 
 
@@ -157,6 +157,20 @@ def fingerprint(public: bytes) -> str:
 
 def _denied(act: str) -> Event:
     return Event("access.denied", {"act": act, "code": "role"})
+
+
+def _write_new(file: Path, data: bytes) -> None:
+    """Create a file for its owner alone; one that is already there, or a link, is never written to."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError:
+        raise UsageError(f"{file} exists: an approver's key never overwrites a file") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
 def _read(file: Path) -> bytes:

@@ -17,7 +17,7 @@ from vault.context import Vault
 from vault.core.errors import EvidenceError
 from vault.core.leaf import EventLeaf
 from vault.core.selection import Selection
-from vault.keys.ring import WRITE_SECONDS
+from vault.shred import OPEN_SECONDS
 
 NAMES: Final = frozenset({"report.issued", "report.fetched", "access.exported", "recovery.exported"})
 """Events that tell of copies."""
@@ -70,7 +70,7 @@ def outstanding(
         Copy("recovery_file", "opens copies of the key store", one, "", f"its destruction is {CONFIRMED}", "text")
         for one in getattr(vault.provider, "custodians", ())
     ]
-    until = datetime.fromisoformat(destroyed_at) + timedelta(seconds=WRITE_SECONDS)
+    until = datetime.fromisoformat(destroyed_at) + timedelta(seconds=OPEN_SECONDS)
     made.append(
         Copy(
             "open_keys",

@@ -20,7 +20,7 @@ from retention.history import History
 from retention.judging import Sight
 from retention.looking import Progress, look
 from retention.plan import chain, judge_of, manifest_of, quiet
-from vault import events, generations, journal, ledgers, moving, selections, shred
+from vault import events, generations, journal, ledgers, moving, selections, shred, whereabouts
 from vault.context import Vault
 from vault.core import canonical
 from vault.core import disposal as rules
@@ -28,10 +28,7 @@ from vault.core.errors import Denied, Forked, Missing, Unavailable, Unknown, Usa
 from vault.core.governance import Disposal
 from vault.core.selection import Selection
 from vault.core.standing import Standing
-from vault.db import moving as rows
-from vault.db.engine import transact
 from vault.events import Event, Ruling
-from vault.keys.ring import group_ref
 from vault.ledgers import Ledger
 
 _TRIES: Final = 5
@@ -131,8 +128,7 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
             return False
         # 6
         moving.move_surveyed(vault, ledger.id, groups, sight.targets(), reason=disposal.id)
-        left = transact(vault.engine, lambda connection: rows.seqs_in(connection, ledger.id, groups))  # noqa: B023
-        if Selection.of(left) != doomed:
+        if whereabouts.inside(vault, ledger.id, groups) != doomed:
             continue  # somebody else moved entries meanwhile
         # 7
         try:
@@ -190,7 +186,7 @@ def _commit(vault: Vault, ledger: Ledger, disposal: Disposal, manifest: bytes, c
         **{reason: final.saved(reason) for reason in ("held", "extended", "open_ended")},
         "holds_at": checked,
         "groups": list(final.groups),
-        "keys": [group_ref(ledger.id, group) for group in final.groups],
+        "keys": [whereabouts.key_of(ledger.id, group) for group in final.groups],
         "size": checkpoint.size,
         "root": canonical.b64(checkpoint.root),
     }

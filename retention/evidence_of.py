@@ -21,7 +21,7 @@ from retention.certified import MOST_RANGES, ApproverFacts, CertificateFacts, Ke
 from retention.destroying import find, ledger_of
 from retention.history import NAMES, History, Step
 from retention.judging import EXCEPTIONS, Applied
-from vault import chains, chronicle, selections, trace
+from vault import chains, chronicle, selections, trace, whereabouts
 from vault.context import Vault
 from vault.core import canonical, leaf
 from vault.core import disposal as rules
@@ -30,7 +30,6 @@ from vault.core.errors import EvidenceError, KeyUnavailable, UsageError
 from vault.core.governance import Disposal
 from vault.core.leaf import EventLeaf, microseconds
 from vault.core.selection import Selection
-from vault.keys.ring import group_ref
 from vault.ledgers import Ledger
 
 __all__ = ["CertificateFacts", "collect", "document", "view"]
@@ -192,7 +191,7 @@ def _keys(vault: Vault, ledger: Ledger, history: History, destroyed: Selection) 
 
 def _key(vault: Vault, ledger: UUID, history: History, group: str) -> KeyFacts:
     made, died = history.created.get((str(ledger), group)), history.destroyed.get((str(ledger), group))
-    ref = group_ref(ledger, group)
+    ref = whereabouts.key_of(ledger, group)
     try:
         state = vault.provider.describe(ref).state.value
     except KeyUnavailable:

@@ -23,9 +23,9 @@ from retention.held import Held
 from retention.history import History
 from retention.judging import EXCEPTIONS, Judge, Sight
 from retention.looking import Progress, look, look_at
-from vault import chains, events, generations, grants, selections
+from vault import chains, events, grants, matching, selections, whereabouts
 from vault.context import Vault
-from vault.core import canonical, leaf, packing
+from vault.core import canonical, leaf
 from vault.core import disposal as rules
 from vault.core.errors import Denied, Missing, Modified, UsageError, VaultError
 from vault.core.governance import DisposalKind, Governance
@@ -33,12 +33,8 @@ from vault.core.groups import HELD, OPEN, due_at, generation_of, stem_of
 from vault.core.manifest import Manifest
 from vault.core.selection import Selection
 from vault.core.standing import Standing
-from vault.core.tree import leaf_hash
-from vault.db import store
-from vault.db.engine import transact, translated
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
-from vault.sealing import id_tag
 
 WORKER: Final = "worker"
 """Who plans by itself. It approves nothing."""
@@ -47,7 +43,6 @@ MOST_GROUPS: Final = 32
 MOST_EARLY: Final = 1000
 _AT_ONCE: Final = 12
 _ENOUGH: Final = 20
-_PART: Final = 5000
 
 
 class Plan(NamedTuple):
@@ -171,35 +166,11 @@ def manifest_of(vault: Vault, ledger: UUID, chosen: Selection) -> bytes:
         Missing: a position has no leaf.
     """
     made = Manifest(ledger)
-    with translated(), vault.engine.connect() as connection:
-        for part in parts(chosen, _PART):
-            for seq, stored in store.fetch_leaves(connection, ledger, part):
-                made.add(seq, leaf_hash(packing.unpack(stored)))
+    for seq, hashed in whereabouts.leaf_hashes(vault, ledger, chosen):
+        made.add(seq, hashed)
     if made.count != len(chosen):
         raise Missing("the leaf of a planned entry is not there", str(ledger))
     return made.digest()
-
-
-def positions(vault: Vault, ledger: Ledger, record_ids: Sequence[str]) -> list[int]:
-    """Return where records stand. Raises ``UsageError`` where there is none of an id."""
-    key = vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key)
-    tags = [id_tag(key, one) for one in record_ids]
-    found = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, tags))
-    if len(found) < len(set(tags)):
-        raise UsageError(f"ledger {ledger.row.name} has no record of one of these ids")
-    return sorted(found.values())
-
-
-def parts(chosen: Selection, size: int) -> Iterable[list[int]]:
-    """Yield the positions, so many at once."""
-    part: list[int] = []
-    for seq in chosen:
-        part.append(seq)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
 
 
 def _require_may_plan(vault: Vault) -> None:
@@ -238,7 +209,7 @@ def _candidates(vault: Vault, ledger: UUID, history: History, now: int, month: s
     """Return the groups that may hold something due: months that are over, oldest first, and what was moved aside."""
     if month is not None and due_at(month) is None:
         raise UsageError("--month is YYYY-MM")
-    states = transact(vault.engine, lambda connection: generations.states(connection, ledger))
+    states = whereabouts.states(vault, ledger)
     dated = bool(history.dated(str(ledger)))  # nothing but a date ends being open-ended
 
     def may(stem: str) -> bool:
@@ -259,10 +230,9 @@ def _look_early(vault: Vault, ledger: UUID, records: Collection[int], judge: Jud
     if not 0 < len(set(records)) <= MOST_EARLY:
         raise UsageError(f"an early disposal names 1 to {MOST_EARLY} records")
     wanted = sorted(set(records))
-    rows = transact(vault.engine, lambda connection: list(store.fetch_entries(connection, ledger, wanted)))
-    if len(rows) < len(wanted) or any(row.sealed is None for row in rows):
+    if len(matching.standing_of(vault, ledger, Selection.of(wanted))) < len(wanted):
         raise UsageError("a record is not there any more: its key is destroyed")
-    states = transact(vault.engine, lambda connection: generations.states(connection, ledger))
+    states = whereabouts.states(vault, ledger)
     sight = look_at(vault, ledger, [name for name, state in states.items() if state != "destroyed"], wanted, judge)
     if sight.holds:
         raise Denied(f"held records are not destroyed early: {', '.join(sorted(sight.holds))}")

@@ -38,8 +38,10 @@ from vault.db.engine import transact
 from vault.events import Event
 from vault.journal import Journal
 from vault.keys.provider import KeyDescription, KeyRef, KeyState
-from vault.keys.ring import EpochRow, group_ref
+from vault.keys.ring import WRITE_SECONDS, EpochRow, group_ref
 
+OPEN_SECONDS: Final = WRITE_SECONDS
+"""For so long other processes may keep what they opened before."""
 BATCH: Final = 1000
 _LOOKED_AT: Final = 10_000
 

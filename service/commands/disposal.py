@@ -13,14 +13,14 @@ from retention import approvers, evidence_of
 from retention import disposal as disposals
 from retention.certified import CertificateFacts
 from retention.destroying import Outcome
-from retention.plan import Plan, positions
+from retention.plan import Plan
 from service import home as homes
 from service import wiring
 from service.commands.access import acting, logged_in
 from service.commands.approver import passphrase
 from service.retention_settings import read_disposal
 from service.terminal import Commands, progress, say
-from vault import ledgers
+from vault import ledgers, whereabouts
 from vault.context import Vault
 from vault.core.errors import UsageError
 from vault.core.governance import Disposal
@@ -138,7 +138,7 @@ def shred(record_ids: tuple[str, ...], name: str, reason: str, user: str | None)
     """Plan to destroy records before they are due. Two people approve it like any disposal; held ones are refused."""
     with acting(user) as vault:
         ledger = ledgers.get(vault, name)
-        seqs = positions(vault, ledger, record_ids)
+        seqs = whereabouts.positions(vault, ledger, record_ids)
         made = disposals.plan(vault, ledger, kind="early", records=seqs, reason=reason)
     _say_plan(made)
 
