@@ -69,6 +69,8 @@ def save(vault: Vault, ledger: str, found: Selection) -> Saved:
     kept = found
     lost: dict[str, int] = {}
     for one in ending:
+        if not one.final:
+            continue  # nothing was left to destroy when it ran
         dead = found & selections.load(vault, UUID(ledger), one.final)
         if dead:
             lost[one.id] = len(dead)
