@@ -17,6 +17,7 @@ from vault.core.errors import KeyGone
 from vault.core.leaf import RecordLeaf
 from vault.db import store
 from vault.db.engine import transact
+from vault.keys.ring import GroupRow, Ring
 from vault.provision import Provisioner
 from vault.search import Wanted
 from vault.verdict import Depth, worst
@@ -136,6 +137,28 @@ def test_a_search_hears_of_a_group_that_is_made_while_it_looks(
     monkeypatch.setattr(search, "_tags", computed)
     page = search.search(vault.acting(auditor), ledger, Wanted(transaction="txn-3"))
     assert [row.seq for row in page.rows] == moved
+
+
+def test_a_search_asks_nobody_for_a_key_that_is_dead(
+    installation: Installation, retaining: Vault, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the database says so: a vault of years has more dead groups than living ones."""
+    ledger, stem = ledgers.get(vault, "cn"), only_stem(installation)
+    auditor, officer = hire(vault, "anna", "auditor"), hire(vault, "olaf", "officer")
+    granted(vault, auditor, officer, ["cn"])
+    (keys,) = Provisioner(retaining, ledger.id, events.key_created(retaining)).provide(["held"], retaining.clock())
+    move(retaining, ledger, keys, ["dec-3"])
+    bury(retaining, ledger.id, f"{stem}.0")
+    asked, unwrap = list[str](), Ring.open_index_key
+
+    def noted(self: Ring, row: GroupRow) -> bytes:
+        asked.append(row.group)
+        return unwrap(self, row)
+
+    monkeypatch.setattr(Ring, "open_index_key", noted)
+    page = search.search(vault.acting(auditor), ledger, Wanted(transaction="txn-3"))
+    assert [row.facets.record_id for row in page.rows] == ["dec-3"]
+    assert asked == ["held.0"]
 
 
 def test_a_key_that_is_wiped_says_so(installation: Installation, retaining: Vault, vault: Vault) -> None:
