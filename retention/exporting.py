@@ -162,7 +162,7 @@ def _gone(vault: Vault, ledger: UUID, tag: str) -> dict[int, str]:
     if not gone:
         return {}
     disposals = vault.register.standing().governance.disposals.values()
-    ended = [one for one in disposals if one.ledger == str(ledger) and one.state in ("destroying", "done")]
+    ended = [one for one in disposals if one.ledger == str(ledger) and one.final]  # those that began to destroy
     by = {one.id: selections.load(vault, ledger, one.final) for one in ended}
     return {seq: next((name for name, final in by.items() if seq in final), "") for seq in gone}
 

@@ -154,7 +154,7 @@ def _erased(vault: Vault, report: LedgerReport) -> Selection:
     found = Selection()
     try:
         for disposal in vault.register.standing().governance.disposals.values():
-            if disposal.ledger == str(report.ledger) and disposal.state in ("destroying", "done"):
+            if disposal.ledger == str(report.ledger) and disposal.final:  # it began to destroy
                 found |= selections.load(vault, report.ledger, disposal.final)
     except Missing as error:
         report.add(Verdict.MISSING, None, str(error).partition(" at ledger")[0])
