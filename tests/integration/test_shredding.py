@@ -358,7 +358,7 @@ def test_the_newest_place_counts(installation: Installation) -> None:
         restored = Installation(installation.home, older)
         with restored.retaining() as vault:
             done = replaying.replay(vault, ledger)
-        assert (done.moved, done.unreadable) == (120, 61)
+        assert (done.moved, done.failed, done.unreadable) == (120, 0, 61)
         assert unreadable(restored) == {1, *DOOMED}
         after = rows(restored, "cn")
         assert {row.group for row in after.values()} == {GROUP, "held.1", "2040-01.0"}
