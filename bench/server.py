@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from vault.db.embedded import EmbeddedServer
@@ -52,10 +52,23 @@ class Server:
     @contextmanager
     def database(self, name: str) -> Iterator[str]:
         """Yield the connection string of a new database, dropped in the end with whoever is still connected."""
+        with self._made(name, "template0") as dsn:
+            yield dsn
+
+    @contextmanager
+    def copy(self, dsn: str, name: str) -> Iterator[str]:
+        """Yield the connection string of a copy of a database that nobody is connected to, dropped in the end."""
+        with self._made(name, str(conninfo_to_dict(dsn)["dbname"])) as copied:
+            yield copied
+
+    @contextmanager
+    def _made(self, name: str, template: str) -> Iterator[str]:
         named = Identifier(f"reasonvault_bench_{name}")
+        # Copied file by file: block by block through the log is for small templates.
+        make = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(named, Identifier(template))
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(named))
-            connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(named))
+            connection.execute(make)
         try:
             yield make_conninfo(self.admin_dsn, dbname=f"reasonvault_bench_{name}")
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 from bench.contender import Failed
 
 _ROOT = Path(__file__).parents[2]
-_PHRASE = "a benchmark has no secrets"
+PHRASE = b"a benchmark has no secrets"
 LEDGER = "bench"
 SERVE = ("-m", "cli", "serve")
 LIMITS = """[service]
@@ -59,20 +59,34 @@ def make(home: Path, dsn: str) -> Installation:
         Failed: a command did not work.
     """
     home.mkdir(mode=0o700, parents=True)
+    environment = _environment(home, dsn)
+    run(environment, "init")
+    run(environment, "ledger", "create", LEDGER, "--jurisdiction", "CN", "--jurisdiction", "SG")
+    return ready(home, dsn)
+
+
+def ready(home: Path, dsn: str) -> Installation:
+    """Make the ledger of an existing vault ready to be served, with a producer's key.
+
+    Raises:
+        Failed: the command did not work.
+    """
+    environment = _environment(home, dsn)
+    (home / "service.toml").write_text(LIMITS)
+    added = run(environment, "producer", "add", "bench", "--ledger", LEDGER)
+    return Installation(home, environment, str(added["key"]))
+
+
+def _environment(home: Path, dsn: str) -> dict[str, str]:
     phrase = home / "passphrase"
-    phrase.write_text(_PHRASE)
+    phrase.write_bytes(PHRASE)
     phrase.chmod(0o600)
-    environment = {
+    return {
         "REASONVAULT_HOME": str(home),
         "REASONVAULT_PASSPHRASE_FILE": str(phrase),
         "DATABASE_URL": dsn,
         "DATABASE_OWNER_URL": dsn,
     }
-    run(environment, "init")
-    (home / "service.toml").write_text(LIMITS)
-    run(environment, "ledger", "create", LEDGER, "--jurisdiction", "CN", "--jurisdiction", "SG")
-    added = run(environment, "producer", "add", "bench", "--ledger", LEDGER)
-    return Installation(home, environment, str(added["key"]))
 
 
 def run(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
