@@ -32,7 +32,7 @@ UNSEALED = {"after COMMIT", "half way in the checkpoint"}
 COMMITTED = {*UNSEALED, "after the checkpoint", "before the receipt"}
 
 
-@pytest.mark.parametrize("point", [point for point in crash.POINTS if point != "while sealing"])
+@pytest.mark.parametrize("point", [point for point in crash.WRITING if point != "while sealing"])
 def test_killed_while_ingesting(installation: Installation, tmp_path: Path, point: str) -> None:
     job = Ingest(installation, tmp_path, 40)
     ended = crash.run(installation, point, *job.arguments, ledger="" if point == "before the receipt" else "cn")

@@ -51,6 +51,11 @@ POINTS = {
     "after the checkpoint": Point(Checkpoints, "publish", late=True),
     "before the receipt": Point(receipt, "issue"),
     "while sealing": Point(intake, "_seal_in_worker"),
+}
+WRITING = tuple(POINTS)
+"""Those that a command comes by which takes records in."""
+
+POINTS |= {
     "after the journal": Point(Journal, "append", late=True),
     "after keys moved": Point(moving, "move", late=True),
     "after a key died": Point(KeyDirectory, "destroy_due", late=True),
