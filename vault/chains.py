@@ -60,9 +60,8 @@ def written(vault: Vault, ledger: UUID, wanted: Selection) -> dict[str, Selectio
         Modified: one is no record and holds no sealed details.
     """
     found: dict[str, list[int]] = defaultdict(list)
-    for seq, data, _ in leaves.signed(vault, ledger, wanted.ranges[-1][1] if wanted.ranges else 0):
-        if seq in wanted:
-            found[_group(leaf.parse(data), str(ledger), seq)].append(seq)
+    for seq, data, _ in leaves.signed(vault, ledger, list(wanted)):
+        found[_group(leaf.parse(data), str(ledger), seq)].append(seq)
     return {group: Selection.of(seqs) for group, seqs in found.items()}
 
 

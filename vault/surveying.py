@@ -2,7 +2,7 @@
 
     for seq, group, verdict in survey(vault, ledger, ["2029-01.0"], judge): ...
 
-    1. read all leaves once; believe them only where their tree is the one that was signed
+    1. read their leaves once; believe them only where they stand in the tree that was signed (vault.leaves)
     2. a batch of entries at a time, in forked workers: compare each leaf with what 1 saw, open the entry with every
        commitment, compare the facets with the leaf's digest, ask the judge
     3. hand out the answers in order of position
@@ -197,15 +197,4 @@ def _record(parsed: RecordLeaf, raw: bytes) -> Record:
 
 def _signed_hashes(vault: Vault, ledger: UUID, seqs: array[int]) -> bytes:
     """Step 1: return the hashes of these positions' leaves, joined."""
-    if not seqs:
-        return b""
-    wanted = iter(seqs)
-    following = next(wanted)
-    kept: list[bytes] = []
-    for seq, _, hashed in leaves.signed(vault, ledger, seqs[-1]):
-        if seq == following:
-            kept.append(hashed)
-            following = next(wanted, -1)
-    if len(kept) != len(seqs):
-        raise Missing("an envelope stands where there is no leaf", str(ledger))
-    return b"".join(kept)
+    return b"".join(hashed for _, _, hashed in leaves.signed(vault, ledger, seqs))
