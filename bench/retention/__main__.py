@@ -67,11 +67,11 @@ class Place:
         say(f"  {verb:<8} {reading.records:>9,} in {reading.seconds:7.1f} s   {reading.rate:>9,.0f}/s")
         return answer
 
-    def dispose(self, *, first: bool) -> Disposal:
-        """Plan, approve and run a disposal."""
-        plan = self.step("plan", first=first)
+    def dispose(self, tenth: int, words: str = "") -> Disposal:
+        """Plan, approve and run a disposal of one of the due tenths, counted from 0."""
+        plan = self.step("plan", tenth=tenth)
         approve = self.step("approve", disposal=plan.disposal)
-        return Disposal(self.records, plan, approve, self.step("run", disposal=plan.disposal))
+        return Disposal(words, self.records, plan, approve, self.step("run", disposal=plan.disposal))
 
 
 @dataclass
@@ -88,17 +88,18 @@ class Run:
         count: int = self.wanted.records
         say(f"a ledger of {count // 10:,} records")
         with self.vault("small", count // 10) as (place, _):
-            small = place.dispose(first=True)
+            small = place.dispose(0)
             # The second time the groups are the next generation, and hold the same entries.
             moves = [(processes, place.step("move", processes=processes)) for processes in (2, 1)]
         say(f"a ledger of {count:,} records")
         with self.vault("large", count) as (place, ingest):
             before, full_before = self.space(place)
             whole = place.step("verify")
-            large = place.dispose(first=True)
+            large = place.dispose(0)
             after, full_after = self.space(place)
             less = place.step("verify")
             beside, appends = self.beside(place)
+            spread = place.dispose(2, "spread evenly")
             return Results(
                 day=datetime.now(UTC).date(),
                 machine=machine.facts(),
@@ -109,6 +110,7 @@ class Run:
                 small=small,
                 large=large,
                 beside=beside,
+                spread=spread,
                 space=Space(count, large.destroyed, before, after, full_before, full_after),
                 appends=appends,
                 verify=(whole, less),
@@ -150,7 +152,7 @@ class Run:
                 before = time.monotonic()
                 time.sleep(seconds)
                 planned = time.monotonic()
-                made = place.dispose(first=False)
+                made = place.dispose(1, "beside appends")
                 time.sleep(1.0)
         appends = Appends(
             rate, latency(pace.samples, before, planned), latency(pace.samples, made.run.began, made.run.ended)
@@ -203,7 +205,7 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench retention", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--records", type=int, default=1_000_000, help="in the ledger (%(default)s)")
-    parser.add_argument("--rate", type=float, default=30, help="appends a second meanwhile (%(default)s)")
+    parser.add_argument("--rate", type=float, default=20, help="appends a second meanwhile (%(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="of appends before the disposal (%(default)s)")
     parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks-retention.md")
     wanted = parser.parse_args()

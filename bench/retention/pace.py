@@ -1,20 +1,24 @@
-"""The pace process: sends one record after the other at a steady rate until it is told to stop.
+"""The pace process: sends single records at a steady rate until it is told to stop.
 
     python -m bench.retention.pace < JOB.json + "\\n", then end of file > SAMPLES.json
 
 The rate is modest and does not depend on the answers: each record has a moment at which it is due to be sent, and its
-latency counts from then. So a server that stands still for a second is seen by every record of that second.
+latency counts from then. So a server that stands still for a second is seen by every record of that second. There are
+more connections than are needed, so that no record waits here for the answer to another.
 """
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -26,6 +30,7 @@ from bench.http import bodies
 from bench.http.load import at
 
 _ROOT = Path(__file__).parents[2]
+_CONNECTIONS = 16
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,23 +97,33 @@ class Pace:
 
 
 def drive(job: Job, stop: threading.Event) -> list[tuple[float, float]]:
-    """Send until told to stop. Exits where an answer is not what it should be."""
+    """Send until told to stop.
+
+    Raises:
+        Failed: an answer was not what it should be.
+    """
     halves = bodies.read(job.bodies)
-    connection = http.client.HTTPConnection("127.0.0.1", job.port, timeout=120)
-    samples: list[tuple[float, float]] = []
+    numbers = itertools.count()
     began = time.monotonic()
-    number = 0
-    while not stop.is_set():
-        due = began + number / job.rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        connection.request("POST", job.path, bodies.numbered(halves, number), job.headers)
-        answer = connection.getresponse()
-        said = answer.read()
-        if answer.status != 201:
-            sys.exit(f"an append was answered with {answer.status}: {said[:300]!r}")
-        samples.append((due, time.monotonic() - due))
-        number += 1
-    return samples
+
+    def send() -> list[tuple[float, float]]:
+        connection = http.client.HTTPConnection("127.0.0.1", job.port, timeout=120)
+        samples: list[tuple[float, float]] = []
+        while not stop.is_set():
+            number = next(numbers)
+            due = began + number / job.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            connection.request("POST", job.path, bodies.numbered(halves, number), job.headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            if answer.status != 201:
+                raise Failed(f"an append was answered with {answer.status}: {said[:300]!r}")
+            samples.append((due, time.monotonic() - due))
+        return samples
+
+    with ThreadPoolExecutor(_CONNECTIONS) as senders:
+        sending = [senders.submit(send) for _ in range(_CONNECTIONS)]
+        return [sample for one in sending for sample in one.result()]
 
 
 def main() -> None:
@@ -117,11 +132,14 @@ def main() -> None:
     stop = threading.Event()
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # not through the buffer, which nobody could close below a reader
         stop.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    json.dump(drive(job, stop), sys.stdout)
+    try:
+        json.dump(drive(job, stop), sys.stdout)
+    except Failed as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

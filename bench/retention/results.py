@@ -22,8 +22,9 @@ KEPT: Final = ("entry", "node")
 
 @dataclass(frozen=True)
 class Disposal:
-    """One disposal, from its plan to its end, in a ledger of ``records``."""
+    """One disposal, from its plan to its end, in a ledger of ``records``. ``words`` say what is special about it."""
 
+    words: str
     records: int
     plan: Answer
     approve: Answer
@@ -32,6 +33,11 @@ class Disposal:
     @property
     def destroyed(self) -> int:
         return self.run.reading.records
+
+    @property
+    def name(self) -> str:
+        """How many records it destroyed, and its words."""
+        return f"{self.destroyed:,} {self.words}".strip()
 
     @property
     def seconds(self) -> float:
@@ -95,7 +101,8 @@ class Results:
 
     Attributes:
         small, large: the same disposal of a tenth in a tenth of the ledger, and in the whole of it.
-        beside: another tenth, while records are appended.
+        beside: the next tenth, while records are appended.
+        spread: one more, whose records lie all over the ledger.
         verify: (small, large) one before the disposal, and one after.
         moves: (processes, what came of it).
     """
@@ -109,6 +116,7 @@ class Results:
     small: Disposal
     large: Disposal
     beside: Disposal
+    spread: Disposal
     space: Space
     appends: Appends
     verify: tuple[Answer, Answer]
@@ -121,7 +129,10 @@ class Results:
             Goal("in use after VACUUM, % less", SPACE, SPACE, _one(space.saved)),
             Goal("in files after VACUUM FULL, % less", SPACE, SPACE, _one(space.full_saved)),
             Goal(f"disposal of {count} records, s", SECONDS, SECONDS, _one(self.large.seconds), most=True),
-            Goal("the same beside appends, s", SECONDS, SECONDS, _one(self.beside.seconds), most=True),
+            *(
+                Goal(f"the same {one.words}, s", SECONDS, SECONDS, _one(one.seconds), most=True)
+                for one in (self.beside, self.spread)
+            ),
             Goal(
                 "p99 of an append meanwhile, x before", TIMES_NORMAL, TIMES_NORMAL, _one(self.appends.times), most=True
             ),

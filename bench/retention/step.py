@@ -48,7 +48,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         officers: (id, generation) of three officers, as ``make`` answered.
         file: to import.
         disposal: its id; of ``approve`` and ``run``.
-        first: plan only what was due when the first tenth was and the second was not.
+        tenth: which one to plan, from 0: what was due when that one was and the next was not.
         processes: for moving.
     """
 
@@ -60,7 +60,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     officers: list[tuple[str, int]] = []
     file: Path = Path()
     disposal: str = ""
-    first: bool = False
+    tenth: int = 0
     processes: int = 2
 
 
@@ -119,7 +119,7 @@ def take_in(task: Task, clock: Stopwatch) -> Answer:
 def make_plan(task: Task, clock: Stopwatch) -> Answer:
     """Plan a disposal of what is due, as the first officer."""
     with wiring.open_for_retention(task.home, PHRASE) as vault:
-        now = archive.FIRST_DUE if task.first else None
+        now = archive.MOMENTS[task.tenth]
         with clock, Timing(PLAN) as timing:
             made = plan(_as(vault, task.officers[0]), ledgers.get(vault, LEDGER), now=now)
     if not made.id:

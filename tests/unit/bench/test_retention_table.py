@@ -21,9 +21,9 @@ def answer(records: int, seconds: float, points: tuple[Point, ...] = (), megabyt
     return Answer(Reading(records, seconds, 2.0, 1.0, 3_000_000), parts, groups=2, memory=peak)
 
 
-def disposal(destroyed: int, seconds: float, megabytes: int = 100) -> Disposal:
+def disposal(destroyed: int, seconds: float, megabytes: int = 100, words: str = "") -> Disposal:
     made = [answer(destroyed, seconds, points, megabytes) for points in (PLAN, APPROVE, RUN)]
-    return Disposal(destroyed * 10, *made)
+    return Disposal(words, destroyed * 10, *made)
 
 
 def stored(sealed: int, free: int) -> Stored:
@@ -42,7 +42,8 @@ def found() -> Results:
         ingest=answer(1_000_000, 100),
         small=disposal(10_000, 2.0),
         large=disposal(100_000, 19.0, megabytes=120),
-        beside=disposal(100_000, 22.0),
+        beside=disposal(100_000, 22.0, words="beside appends"),
+        spread=disposal(100_000, 20.0, words="spread evenly"),
         space=Space(
             records=1_000_000,
             destroyed=100_000,
@@ -58,13 +59,14 @@ def found() -> Results:
 
 
 def test_goals_are_judged_by_what_was_found(found: Results) -> None:
-    space, full, alone, beside, appends, plan, run = found.goals()
+    space, full, alone, beside, spread, appends, plan, run = found.goals()
     assert space.found.median == pytest.approx(5, abs=0.01)
     assert full.found.median == pytest.approx(100 * 59 / 990, abs=0.01)
     assert not space.reached
     assert not full.reached
     assert (alone.found.median, alone.reached) == (57, True)
     assert (beside.found.median, beside.reached) == (66, False)
+    assert (spread.what, spread.reached) == ("the same spread evenly, s", True)
     assert appends.found.median == pytest.approx(1.5)
     assert appends.reached
     assert plan.found.median == run.found.median == pytest.approx(1.2)
@@ -101,7 +103,8 @@ def test_the_document_gives_the_arithmetic(found: Results) -> None:
 def test_the_document_says_how_long_everything_took(found: Results) -> None:
     words = table.spell(found)
     assert "| 100,000 | 1,000,000 | together | 57.0 |" in words
-    assert "| run | 9 delete the rows | 0.50 | 0.50 | 0.50 |" in words
+    assert "| 100,000 beside appends | 1,000,000 | together | 66.0 |" in words
+    assert "| run | 9 delete the rows | 0.50 | 0.50 | 0.50 | 0.50 |" in words
     assert "| meanwhile | 30 | 600 | 12.0 | 30.0 | 90.0 |" in words
     assert "| ratio |  |  | 1.20 | 1.50 | 3.00 |" in words
     assert "| 2 | 2 | 90,000 | 10.0 | 9,000 | 2.0 | 1.0 | 3.0 | 100.0 |" in words
