@@ -33,8 +33,11 @@ _MOST_WAITING: Final = 200
 """Follow-ups that wait for their record, a ledger: what fits into an event. The oldest are given up first."""
 
 
-def date_all(vault: Vault) -> dict[str, int]:
+def date_all(vault: Vault, only: Ledger | None = None) -> dict[str, int]:
     """Date records of every ledger by the follow-ups that came in. Running it again changes nothing.
+
+    Args:
+        only: look at this ledger alone, so that a damaged one stops nobody who works on another.
 
     Returns:
         How many follow-ups were opened, records dated, follow-ups left waiting, and found unsound.
@@ -45,7 +48,7 @@ def date_all(vault: Vault) -> dict[str, int]:
     """
     total = {"opened": 0, "dated": 0, "waiting": 0, "unsound": 0}
     history = History.read(vault)
-    for ledger in ledgers.listing(vault):
+    for ledger in ledgers.listing(vault) if only is None else (only,):
         if ledger.row.kind == "decisions":
             for name, number in _date(vault, ledger, history).items():
                 total[name] += number

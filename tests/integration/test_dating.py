@@ -136,6 +136,16 @@ def test_a_follow_up_that_came_first_waits_for_its_record(vault: Vault, waiting:
     assert dating.date_all(vault)["opened"] == 0
 
 
+def test_one_ledger_is_dated_without_the_others(vault: Vault, waiting: Ledger) -> None:
+    other = ledgers.create(vault, "other", ("CN",), ("CN-REL",))
+    for ledger in (waiting, other):
+        take(vault, ledger, decision(1), follow_up(2, "dec-1"))
+    current = next(one for one in ledgers.listing(vault) if one.id == other.id)
+    assert dating.date_all(vault, only=current)["dated"] == 1
+    assert last(vault, "record.dated").facts["ledger"] == str(other.id)
+    assert dating.date_all(vault)["dated"] == 1
+
+
 def test_a_transaction_that_is_reported_ends_no_relationship(vault: Vault, waiting: Ledger) -> None:
     moved = decision(2)["decision"] | {"executed_at": "2026-02-01T00:00:00Z"}
     (one, _) = take(vault, waiting, decision(1), follow_up(2, "dec-1", decision=moved))
