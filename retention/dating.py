@@ -2,13 +2,16 @@
 
 A run over the follow-ups of a ledger:
 
-    1. find those that came in since the last run, and those whose record was not there then
+    1. find those that came in since the last run, and those whose record was not there then. Every entry since is held
+       against its leaf for that: a hidden follow-up could have made a record be kept longer
     2. event ``followups.opened``: nobody reads unseen
     3. open them (vault.followups); an event ``record.dated`` for each record that one dates
-    4. event ``followups.read``: up to where it looked, and which ones wait for a record that is still missing
+    4. event ``followups.read``: up to where it looked, which ones wait for a record that is still missing, and how much
+       of what they say counts for nothing: another producer's word ends no waiting, an officer's does (``tell``)
 
-A run that dies begins again where the last ``followups.read`` says; what was dated already is not dated twice. Nothing
-moves here: a dated record goes to its month's group when its own group is worked on (retention.plan).
+A run that dies, or finds a follow-up that is not what its leaf promised, begins again where the last ``followups.read``
+says; what was dated already is not dated twice. Nothing moves here: a dated record goes to its month's group when its
+own group is worked on (retention.plan).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from retention.history import History
 from vault import events, followups, grants, ledgers
 from vault.context import Vault
 from vault.core import canonical, dating, leaf
-from vault.core.errors import Denied, UsageError, VaultError
+from vault.core.errors import Denied, EvidenceError, Modified, UsageError, VaultError
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.followups import FollowUp, Target
@@ -30,7 +33,7 @@ from vault.sealing import id_tag
 
 _BATCH: Final = 250
 _MOST_WAITING: Final = 200
-"""Follow-ups that wait for their record, a ledger: what fits into an event. The oldest are given up first."""
+"""Follow-ups that wait for their record, a ledger: what fits into an event. See ``dating.within``."""
 
 
 def date_all(vault: Vault, only: Ledger | None = None) -> dict[str, int]:
@@ -40,18 +43,25 @@ def date_all(vault: Vault, only: Ledger | None = None) -> dict[str, int]:
         only: look at this ledger alone, so that a damaged one stops nobody who works on another.
 
     Returns:
-        How many follow-ups were opened, records dated, follow-ups left waiting, and found unsound.
+        How many follow-ups were opened, records dated, follow-ups left waiting and given up, and datings that an
+        officer has to tell because another producer than the record's reports them.
 
     Raises:
-        Forked, Missing, Modified: a ledger is not the one that was signed; those before it are done.
+        Forked, Missing, Modified: a ledger is not what was promised; the first of them, when all others are done.
         KeyUnavailable: follow-ups cannot be opened now.
     """
-    total = {"opened": 0, "dated": 0, "waiting": 0, "unsound": 0}
+    total = {"opened": 0, "dated": 0, "waiting": 0, "given_up": 0, "not_counted": 0}
     history = History.read(vault)
+    fault: EvidenceError | None = None
     for ledger in ledgers.listing(vault) if only is None else (only,):
         if ledger.row.kind == "decisions":
-            for name, number in _date(vault, ledger, history).items():
-                total[name] += number
+            try:
+                for name, number in _date(vault, ledger, history).items():
+                    total[name] += number
+            except EvidenceError as error:
+                fault = fault or error
+    if fault is not None:
+        raise fault
     return total
 
 
@@ -101,29 +111,39 @@ def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:
     facts = {"ledger": place, "count": len(seqs), "first": seqs[0], "last": seqs[-1]}
     events.record(vault, "followups.opened", facts)
     known = {(seq, one.trigger, one.by) for seq, all_ in history.dated(place).items() for one in all_}
-    still: list[int] = []
+    still: list[tuple[int, str]] = []
     unsound: list[int] = []
-    dated = 0
+    dated = others = 0
     for start in range(0, len(seqs), _BATCH):
         reports = followups.read(vault, ledger, seqs[start : start + _BATCH])
-        happened = [event for one in reports.found for event in _reported(ledger, one, known)]
+        told = [one for report in reports.found for one in _reported(ledger, report, known)]
+        happened = [one for one in told if one is not None]
         if happened:
             events.record_all(vault, happened)
         dated += len(happened)
-        still += [one.seq for one in reports.found if one.missing]
+        others += len(told) - len(happened)
+        still += [(one.seq, one.producer) for one in reports.found if one.missing]
         unsound += reports.unsound
-    kept = sorted({*still, *unsound})[-_MOST_WAITING:]
-    counts = {"opened": len(seqs), "dated": dated, "waiting": len(still), "unsound": len(unsound)}
+    if unsound:  # it could have made a record be kept longer
+        raise Modified("a follow-up is not what its leaf promised", place, unsound[0])
+    kept = dating.within(still, _MOST_WAITING)
+    counts = {"opened": len(seqs), "dated": dated, "waiting": len(kept), "given_up": len(still) - len(kept)}
+    counts["not_counted"] = others
     events.record(vault, "followups.read", {"ledger": place, "size": ledger.size, "waiting_for": kept, **counts})
     return counts
 
 
-def _reported(ledger: Ledger, one: FollowUp, known: set[tuple[int, str, int]]) -> Iterator[Event]:
+def _reported(ledger: Ledger, one: FollowUp, known: set[tuple[int, str, int]]) -> Iterator[Event | None]:
+    """Yield what a follow-up dates; None for what counts for nothing."""
     for target in one.targets:
-        trigger, at = dating.reported(one.occurred, one.executed, waits=target.waits)
-        if (target.seq, trigger, one.seq) not in known:
-            known.add((target.seq, trigger, one.seq))
-            yield _dated(ledger, target.seq, trigger, at, one.seq, None)
+        told = dating.reported(
+            one.occurred, one.executed, one.received, waits=target.waits, own=target.producer == one.producer
+        )
+        if told is None:
+            yield None
+        elif (target.seq, told[0], one.seq) not in known:
+            known.add((target.seq, told[0], one.seq))
+            yield _dated(ledger, target.seq, *told, one.seq, None)
 
 
 def _dated(ledger: Ledger, seq: int, trigger: str, at: int, by: int, details: dict[str, Any] | None) -> Event:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +21,18 @@ from tests.support.vault import Installation
 from vault import events, intake, ledgers
 from vault.context import Actor, Vault
 from vault.core import leaf
-from vault.core.errors import Denied, UsageError
+from vault.core.errors import Denied, Missing, Modified, UsageError
 from vault.core.flags import Flag
 from vault.db import groups
 from vault.db.engine import transact
 from vault.ledgers import Ledger
 from vault.surveying import survey
 
+Tampering = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
+
 WAITS = book("waits", added=[{"id": "CN-REL", "jurisdiction": "CN", "minimum": "P5Y", "trigger": "relationship_ended"}])
+
+REST = {"given_up": 0, "not_counted": 0}
 
 
 @pytest.fixture
@@ -49,9 +54,24 @@ def waiting(vault: Vault, olga: Actor) -> Ledger:
     return ledgers.create(vault, "cn", ("CN",), ("CN-REL",))
 
 
-def take(vault: Vault, ledger: Ledger, *documents: dict[str, Any]) -> list[int]:
+@pytest.fixture
+def tampering(vault: Vault, bare: Installation) -> Tampering:
+    """A connection that may do what only the database's owner may."""
+    with vault.engine.connect() as connection:
+        name = connection.connection.driver_connection.info.dbname  # type: ignore[union-attr]
+
+    @contextmanager
+    def connected() -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(make_conninfo(bare.database.superuser_dsn, dbname=name)) as owner:
+            owner.execute("SET session_replication_role = replica")
+            yield owner
+
+    return connected
+
+
+def take(vault: Vault, ledger: Ledger, *documents: dict[str, Any], producer: str = "psp-1") -> list[int]:
     lines = [(at, spelled(one)) for at, one in enumerate(documents, 1)]
-    results = [one for batch in intake.ingest(vault, ledger, lines, "psp-1") for one in batch.results]
+    results = [one for batch in intake.ingest(vault, ledger, lines, producer) for one in batch.results]
     return [one.seq for one in results if one.seq is not None]
 
 
@@ -77,20 +97,20 @@ def test_a_follow_up_dates_what_waits_for_it(vault: Vault, waiting: Ledger) -> N
     ended = follow_up(3, "dec-1", occurred_at="2027-06-30T12:00:00+08:00", jurisdictions=["CN"])
     vault = _at(vault, "2027-07-01T00:00:00")
     (seq,) = take(vault, waiting, ended)
-    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 0, "unsound": 0}
+    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 0} | REST
     told = last(vault, "record.dated")
     assert told.facts == {
         "ledger": str(waiting.id),
         "seq": one,
         "trigger": "relationship_ended",
-        "at": "2027-06-30T04:00:00Z",
+        "at": "2027-07-01T00:00:00Z",  # when it was reported
         "by": seq,
         "break_glass": 1,
     }
-    assert until(vault, waiting, one) == "2032-06-30T16:00:00Z"
+    assert until(vault, waiting, one) == "2032-07-01T16:00:00Z"
     assert until(vault, waiting, other) is None
     assert dict(effects(vault, waiting)[one].triggers)["relationship_ended"] == leaf.microseconds(
-        "2027-06-30T04:00:00Z"
+        "2027-07-01T00:00:00Z"
     )
     # The follow-up reports its own end.
     assert until(vault, waiting, seq) == "2032-06-30T16:00:00Z"
@@ -122,15 +142,15 @@ def test_a_run_that_died_does_not_date_twice(vault: Vault, waiting: Ledger, monk
     with pytest.raises(RuntimeError):
         dating.date_all(vault)
     monkeypatch.setattr(events, "record", record)
-    assert dating.date_all(vault) == {"opened": 1, "dated": 0, "waiting": 0, "unsound": 0}
+    assert dating.date_all(vault) == {"opened": 1, "dated": 0, "waiting": 0} | REST
     assert len(happened(vault, "record.dated")) == 1
 
 
 def test_a_follow_up_that_came_first_waits_for_its_record(vault: Vault, waiting: Ledger) -> None:
     take(vault, waiting, follow_up(2, "dec-1", "dec-3"), decision(3))
-    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 1, "unsound": 0}
+    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 1} | REST
     (seq,) = take(vault, waiting, decision(1))
-    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 0, "unsound": 0}
+    assert dating.date_all(vault) == {"opened": 1, "dated": 1, "waiting": 0} | REST
     assert last(vault, "record.dated").facts["seq"] == seq
     take(vault, waiting, decision(5))
     assert dating.date_all(vault)["opened"] == 0
@@ -181,15 +201,94 @@ def test_the_flag_is_a_facet(vault: Vault, waiting: Ledger) -> None:
     assert {seq: bool(one & Flag.DATES_ANOTHER) for seq, one in flags.items()} == {1: False, 2: True}
 
 
-def test_an_edited_follow_up_dates_nothing(vault: Vault, waiting: Ledger, bare: Installation) -> None:
+def test_nobody_dates_back_what_waits_and_no_other_producer_ends_it(vault: Vault, waiting: Ledger) -> None:
+    one, other = take(vault, waiting, decision(1, jurisdictions=["CN"]), decision(2, jurisdictions=["CN"]))
+    vault = _at(vault, "2033-06-01T00:00:00")
+    backdated = {"occurred_at": decision(1)["occurred_at"], "jurisdictions": ["CN"]}
+    take(vault, waiting, follow_up(3, "dec-1", **backdated), producer="somebody")
+    assert dating.date_all(vault) == {"opened": 1, "dated": 0, "waiting": 0, "given_up": 0, "not_counted": 1}
+    assert last(vault, "followups.read").facts["not_counted"] == 1
+    assert until(vault, waiting, one) is None
+    take(vault, waiting, follow_up(4, "dec-2", **backdated))
+    assert dating.date_all(vault)["dated"] == 1
+    assert until(vault, waiting, other) == "2038-06-01T16:00:00Z"
+
+
+def test_others_still_lengthen(vault: Vault) -> None:
+    ledger = ledgers.create(vault, "aml", ("CN",), ("CN-AML-34",))
+    (one,) = take(vault, ledger, decision(1, occurred_at="2026-01-05T10:00:00+08:00"))
+    take(vault, ledger, follow_up(2, "dec-1", occurred_at="2026-03-01T10:00:00+08:00"), producer="somebody")
+    assert dating.date_all(vault)["dated"] == 1
+    assert until(vault, ledger, one) == "2036-03-01T16:00:00Z"
+
+
+def test_one_producer_pushes_out_no_others_follow_ups(
+    vault: Vault, waiting: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dating, "_MOST_WAITING", 3)
+    (first,) = take(vault, waiting, follow_up(1, "dec-90"))
+    take(vault, waiting, *[follow_up(number, "dec-91") for number in range(2, 8)], producer="loud")
+    counts = dating.date_all(vault)
+    assert (counts["waiting"], counts["given_up"]) == (3, 4)
+    assert first in last(vault, "followups.read").facts["waiting_for"]
+
+
+@pytest.mark.parametrize("edit", ["flags = 0", "record_id = 'dec-9'", "salt = NULL"])
+def test_a_hidden_follow_up_stops_its_ledger_until_it_is_back(
+    vault: Vault, waiting: Ledger, tampering: Tampering, edit: str
+) -> None:
+    other = ledgers.create(vault, "other", ("CN",), ("CN-REL",))
+    take(vault, other, decision(1), follow_up(2, "dec-1"))
+    take(vault, waiting, decision(1), follow_up(2, "dec-1"))
+    with tampering() as owner:
+        owner.execute("CREATE TABLE public.kept AS SELECT * FROM vault.sealed WHERE seq = 2")
+        owner.execute(f"UPDATE vault.sealed SET {edit} WHERE ledger_id = %s AND seq = 2", [waiting.id])
+    with pytest.raises(Modified):
+        dating.date_all(vault)
+    assert [one.facts["ledger"] for one in happened(vault, "followups.read")] == [str(other.id)]
+    column = edit.partition(" ")[0]
+    with tampering() as owner:
+        owner.execute(
+            f"UPDATE vault.sealed AS s SET {column} = k.{column} FROM public.kept AS k"
+            " WHERE s.ledger_id = k.ledger_id AND s.seq = k.seq"
+        )
+    assert dating.date_all(vault)["dated"] == 1
+
+
+def test_a_follow_up_that_is_not_there_stops_its_ledger(vault: Vault, waiting: Ledger, tampering: Tampering) -> None:
+    take(vault, waiting, decision(1), follow_up(2, "dec-1"))
+    with tampering() as owner:
+        owner.execute("DELETE FROM vault.sealed WHERE seq = 2")
+    with pytest.raises(Missing, match="seq 2"):
+        dating.date_all(vault)
+    assert happened(vault, "followups.opened") == []
+
+
+def test_a_waiting_follow_up_that_went_away_stops_its_ledger(
+    vault: Vault, waiting: Ledger, tampering: Tampering
+) -> None:
+    take(vault, waiting, follow_up(2, "dec-9"))
+    assert dating.date_all(vault)["waiting"] == 1
+    with tampering() as owner:
+        owner.execute("DELETE FROM vault.sealed WHERE seq = 1")
+    take(vault, waiting, decision(9))
+    with pytest.raises(Missing, match="seq 1"):
+        dating.date_all(vault)
+
+
+def test_a_damaged_follow_up_stops_its_ledger_and_the_others_of_it_count(
+    vault: Vault, waiting: Ledger, tampering: Tampering
+) -> None:
     take(vault, waiting, decision(1), follow_up(2, "dec-1"), follow_up(3, "dec-1"))
-    with vault.engine.connect() as connection:
-        dsn = connection.connection.driver_connection.info.dbname  # type: ignore[union-attr]
-    with psycopg.connect(make_conninfo(bare.database.superuser_dsn, dbname=dsn)) as owner:
-        owner.execute("SET session_replication_role = replica")
-        owner.execute("UPDATE vault.sealed SET record_id = 'dec-9' WHERE seq = 2")
-    assert dating.date_all(vault) == {"opened": 2, "dated": 1, "waiting": 0, "unsound": 1}
+    with tampering() as owner:
+        owner.execute(
+            "UPDATE vault.sealed SET envelope = set_byte(envelope, 60, 255 - get_byte(envelope, 60)) WHERE seq = 2"
+        )
+    for _ in range(2):
+        with pytest.raises(Modified, match="seq 2"):
+            dating.date_all(vault)
     assert [one.facts["by"] for one in happened(vault, "record.dated")] == [3]
+    assert happened(vault, "followups.read") == []
 
 
 def test_an_officer_tells_of_what_no_follow_up_reports(vault: Vault, waiting: Ledger, olga: Actor) -> None:
