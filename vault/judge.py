@@ -5,12 +5,15 @@
     judge.finish(report)
 
 Each disposal's manifest (vault.core.manifest) is made again on the way, so memory does not grow with the ledger: what
-is kept of the entries are ranges. Only at the end is a manifest known; what depends on it is told then.
+is kept of the entries are ranges, and the disposals' own are gone through once. Only at the end is a manifest known;
+what depends on it is told then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
+from heapq import merge
 from uuid import UUID
 
 from vault.core import canonical
@@ -27,8 +30,7 @@ class Judge:
     def __init__(self, evidence: Evidence, ledger: UUID) -> None:
         cases = [Case(evidence, told) for told in evidence.destructions.of(str(ledger))]
         self._trials = [_Trial(case, Manifest(ledger)) for case in cases]
-        self._segments = _segments([(trial, trial.case.planned | trial.case.final) for trial in self._trials])
-        self._at = 0
+        self._named = _Named([(one.case.planned, one.case.final) for one in self._trials])
         # Of those whose selections cannot be read: what is gone may be theirs, so their reason is the one to tell.
         self._unread = next((case for case in cases if case.why is not None and not case.final.ranges), None)
 
@@ -83,25 +85,63 @@ class Judge:
             words = f"its envelope still stands there although disposal {trial.case.told.disposal.id} deleted it"
             report.add(Verdict.MODIFIED, first, words, last)
 
-    def _trials_at(self, seq: int) -> tuple[_Trial, ...]:
-        while self._at < len(self._segments) and self._segments[self._at][1] < seq:
-            self._at += 1
-        if self._at < len(self._segments) and self._segments[self._at][0] <= seq:
-            return self._segments[self._at][2]
-        return ()
+    def _trials_at(self, seq: int) -> list[_Trial]:
+        return [self._trials[number] for number in self._named.at(seq)]
+
+
+class _Named:
+    """Which of some groups of selections have a range at a position; asked for positions that ascend.
+
+    Of the ranges it holds only those that are open, and one of each selection that comes next.
+    """
+
+    def __init__(self, groups: list[tuple[Selection, ...]]) -> None:
+        self._next = merge(*(_numbered(number, one) for number, group in enumerate(groups) for one in group))
+        self._ahead = next(self._next, None)
+        self._open: list[tuple[int, int, int]] = []
+        self._at: list[int] = []  # the answer
+        self._until = -1  # last position that the answer holds for
+
+    def at(self, seq: int) -> list[int]:
+        """Return their numbers, ascending."""
+        if seq > self._until:
+            self._open = [one for one in self._open if one[1] >= seq]
+            while self._ahead is not None and self._ahead[0] <= seq:
+                if self._ahead[1] >= seq:
+                    self._open.append(self._ahead)
+                self._ahead = next(self._next, None)
+            self._at = sorted({number for _, _, number in self._open})
+            self._until = min(one[1] for one in self._open) if self._open else _NEVER
+            if self._ahead is not None:
+                self._until = min(self._until, self._ahead[0] - 1)
+        return self._at
+
+
+_NEVER = 1 << 62  # behind every position
+
+
+def _numbered(number: int, positions: Selection) -> Iterator[tuple[int, int, int]]:
+    for first, last in positions.ranges:
+        yield first, last, number
 
 
 class _Runs:
-    """Ascending positions, kept as ranges."""
+    """Ascending positions, kept as ranges: 16 bytes each."""
 
     def __init__(self) -> None:
-        self.ranges: list[tuple[int, int]] = []
+        self._firsts = array("q")
+        self._lasts = array("q")
+
+    @property
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        return zip(self._firsts, self._lasts, strict=True)
 
     def add(self, seq: int) -> None:
-        if self.ranges and self.ranges[-1][1] == seq - 1:
-            self.ranges[-1] = (self.ranges[-1][0], seq)
+        if self._lasts and self._lasts[-1] == seq - 1:
+            self._lasts[-1] = seq
         else:
-            self.ranges.append((seq, seq))
+            self._firsts.append(seq)
+            self._lasts.append(seq)
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.ranges)
@@ -154,22 +194,3 @@ class Deferred:
         for first, last in self._runs.ranges:
             for seq in range(first, last + 1):
                 report.add(Verdict.MISSING, seq, UNEXPLAINED)
-
-
-def _segments(named: list[tuple[_Trial, Selection]]) -> list[tuple[int, int, tuple[_Trial, ...]]]:
-    """Return stretches of positions with the trials that name them, ascending and apart from each other."""
-    edges: dict[int, tuple[list[_Trial], list[_Trial]]] = {}  # position -> who begins there, who ended before it
-    for trial, positions in named:
-        for first, last in positions.ranges:
-            edges.setdefault(first, ([], []))[0].append(trial)
-            edges.setdefault(last + 1, ([], []))[1].append(trial)
-    made: list[tuple[int, int, tuple[_Trial, ...]]] = []
-    active: list[_Trial] = []
-    start = 0
-    for at in sorted(edges):
-        if active:
-            made.append((start, at - 1, tuple(active)))
-        begins, ended = edges[at]
-        active = [one for one in active if one not in ended] + begins
-        start = at
-    return made

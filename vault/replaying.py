@@ -2,9 +2,10 @@
 
     1. ask the provider for the state of every key that the database or the journal names
     2. insert the groups and epoch keys that the database does not have yet, of keys that live
-    3. for each record whose key cannot be opened where it is: its newest place in the journal whose key lives, tried
+    3. close the groups whose keys are destroyed, as the provider says, and every other that a record is moved out of
+    4. for each record whose key cannot be opened where it is: its newest place in the journal whose key lives, tried
        with every commitment of its leaf before the row is exchanged
-    4. mark the groups whose keys are destroyed, as the provider says
+    5. mark the groups whose keys are destroyed
 
 A record that has no place under a living key stays unreadable: it was destroyed. A record that opens where it is stays
 there. Nothing is taken from the journal on trust: a place that does not open is passed over and counted, and blind
@@ -71,9 +72,12 @@ def replay(vault: Vault, ledger: UUID) -> Replayed:
         keys = _Keys(vault, ledger)
         known = _read(log, keys)
         inserted = _insert(vault, ledger, known, keys)
-        moved, failed = _move(vault, ledger, log, known, keys)
         names = [one.name for one in transact(vault.engine, lambda connection: stored.listing(connection, ledger))]
-        _mark(vault, ledger, [name for name in names if keys.state(name) is KeyState.DESTROYED])
+        gone = [name for name in names if keys.state(name) is KeyState.DESTROYED]
+        if gone:
+            generations.close(vault, ledger, gone)
+        moved, failed = _move(vault, ledger, log, known, keys)
+        _mark(vault, ledger, gone)
         dead = [name for name in names if not keys.live(name)]
         unreadable = len(transact(vault.engine, lambda connection: moving.seqs_in(connection, ledger, dead)))
     facts = {"ledger": str(ledger), "groups": inserted[0], "epochs": inserted[1], "count": moved}
@@ -149,22 +153,26 @@ def _insert(vault: Vault, ledger: UUID, known: _Known, keys: _Keys) -> tuple[int
 
 
 def _move(vault: Vault, ledger: UUID, log: Journal, known: _Known, keys: _Keys) -> tuple[int, int]:
-    """Step 3. Returns how many records were moved, and how many could not be."""
+    """Step 4. Returns how many records were moved, and how many could not be."""
     owners = transact(vault.engine, lambda connection: moving.epoch_groups(connection, ledger))
     opener = Opener(vault.engine, vault.ring, ledger)
     done, failed = 0, 0
     for places in _chosen(log, known):
         seqs = list(places)
         rows = transact(vault.engine, lambda connection, seqs=seqs: list(store.fetch_entries(connection, ledger, seqs)))  # type: ignore[misc]
-        steps = []
+        steps, left = [], set[str]()
         for row in rows:
             group = None if row.sealed is None else owners.get(row.sealed.epoch_id)
             if row.sealed is None or (group is not None and keys.live(group)):
                 continue
             try:
                 steps.append(_tried(opener, row, places[row.seq]))
+                if group is not None:
+                    left.add(group)
             except (EvidenceError, KeyGone):
                 failed += 1
+        if left:  # the database lets nothing move out of a group that is written to
+            generations.close(vault, ledger, left)
         if transact(vault.engine, lambda connection, steps=steps: moving.move(connection, ledger, steps)) != len(steps):  # type: ignore[misc]
             raise Forked("a row changed while the journal was replayed", str(ledger), seqs[0])
         done += len(steps)
@@ -199,7 +207,6 @@ def _tried(opener: Opener, row: AuditRow, place: Place) -> Step:
 
 
 def _mark(vault: Vault, ledger: UUID, names: list[str]) -> None:
-    """Step 4."""
+    """Step 5."""
     if names:
-        generations.close(vault, ledger, names)
         transact(vault.engine, lambda connection: generations.mark_destroyed(connection, ledger, names))

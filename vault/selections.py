@@ -25,9 +25,44 @@ from vault.core.selection import Selection
 from vault.db import selections as stored
 from vault.db.engine import transact
 
-_MOST: Final = 256
-_known: OrderedDict[tuple[UUID, bytes], Selection] = OrderedDict()  # by digest, so no vault can mislead another
-_lock = threading.Lock()
+MOST_RANGES: Final = 250_000
+"""Ranges that a cache keeps in all, some 30 MB; a set with more of its own is read each time it is asked for."""
+
+
+class Cache:
+    """Selections by ledger and digest, those used last. Threads may share it."""
+
+    def __init__(self, most: int = MOST_RANGES) -> None:
+        self._most = most
+        self._kept: OrderedDict[tuple[UUID, bytes], Selection] = OrderedDict()
+        self._ranges = 0
+        self._lock = threading.Lock()
+
+    def get(self, ledger: UUID, digest: bytes) -> Selection | None:
+        with self._lock:
+            found = self._kept.get((ledger, digest))
+            if found is not None:
+                self._kept.move_to_end((ledger, digest))
+            return found
+
+    def put(self, ledger: UUID, digest: bytes, made: Selection) -> None:
+        if _weight(made) > self._most:
+            return
+        with self._lock:
+            if (ledger, digest) in self._kept:
+                return
+            self._kept[ledger, digest] = made
+            self._ranges += _weight(made)
+            while self._ranges > self._most:
+                self._ranges -= _weight(self._kept.popitem(last=False)[1])
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._ranges = 0
+
+
+_known = Cache()  # by digest, so no vault can mislead another
 
 
 def keep(vault: Vault, ledger: UUID, made: Selection) -> str:
@@ -37,8 +72,8 @@ def keep(vault: Vault, ledger: UUID, made: Selection) -> str:
         Modified: something else stands under this digest.
     """
     digest = sets.digest(ledger, made)
-    packed = sets.pack(ledger, made)
-    transact(vault.engine, lambda connection: stored.insert(connection, ledger, digest, packed))
+    content = sets.text(ledger, made)
+    transact(vault.engine, lambda connection: stored.insert(connection, ledger, digest, content))
     if _read(vault, ledger, digest) != made:
         raise Modified("a selection that was just stored reads as another", str(ledger))
     return canonical.b64(digest)
@@ -52,23 +87,23 @@ def load(vault: Vault, ledger: UUID, digest: str) -> Selection:
         Modified: what is stored is not what the digest names, or this is no digest.
     """
     named = canonical.unb64(digest, 32)
-    with _lock:
-        known = _known.get((ledger, named))
+    known = _known.get(ledger, named)
     return known if known is not None else _read(vault, ledger, named)
 
 
 def loader(connection: Connection) -> Callable[[UUID, str], Selection]:
     """Return what loads selections within a transaction of the caller's; for those who verify without a vault."""
-    known: dict[tuple[UUID, str], Selection] = {}
+    known = Cache()
 
     def load_from(ledger: UUID, digest: str) -> Selection:
-        found = known.get((ledger, digest))
+        named = canonical.unb64(digest, 32)
+        found = known.get(ledger, named)
         if found is None:
-            named = canonical.unb64(digest, 32)
             content = stored.content(connection, ledger, named)
             if content is None:
                 raise Missing(f"the selection {digest} is not stored", str(ledger))
-            found = known[ledger, digest] = sets.unpack(ledger, named, content)
+            found = sets.read(ledger, named, content)
+            known.put(ledger, named, found)
         return found
 
     return load_from
@@ -78,9 +113,10 @@ def _read(vault: Vault, ledger: UUID, digest: bytes) -> Selection:
     content = transact(vault.engine, lambda connection: stored.content(connection, ledger, digest))
     if content is None:
         raise Missing(f"the selection {canonical.b64(digest)} is not stored", str(ledger))
-    found = sets.unpack(ledger, digest, content)
-    with _lock:
-        _known[(ledger, digest)] = found
-        while len(_known) > _MOST:
-            _known.popitem(last=False)
+    found = sets.read(ledger, digest, content)
+    _known.put(ledger, digest, found)
     return found
+
+
+def _weight(made: Selection) -> int:
+    return len(made.ranges) + 1  # an empty one takes its place, too

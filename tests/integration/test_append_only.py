@@ -24,7 +24,9 @@ def app(site: Installation) -> Iterator[psycopg.Connection]:
     with psycopg.connect(site.database.app_dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO vault.node SELECT ledger_id, 1, 0, '' FROM vault.ledger")
         for name in ("rulebook", "selection"):
-            connection.execute(f"INSERT INTO vault.{name} SELECT ledger_id, 'digest', 'content' FROM vault.ledger")
+            connection.execute(
+                f"INSERT INTO vault.{name} SELECT ledger_id, sha256('content'), 'content' FROM vault.ledger"
+            )
         yield connection
 
 
@@ -194,7 +196,7 @@ def test_nobody_takes_a_living_key_away(
 ) -> None:
     connection: psycopg.Connection = request.getfixturevalue(who)
     with connection.transaction(force_rollback=True):
-        connection.execute("UPDATE vault.key_group SET state = %s", [state])
+        _bring(connection, state)
         with pytest.raises(errors.RestrictViolation, match=f"this prevents {prevented}"):
             connection.execute(statement)
 
@@ -210,7 +212,7 @@ def test_nobody_takes_a_living_key_away(
 )
 def test_keys_keep_their_names_even_when_they_die(owner: psycopg.Connection, statement: str, prevented: str) -> None:
     with owner.transaction(force_rollback=True):
-        owner.execute("UPDATE vault.key_group SET state = 'destroyed'")
+        _bring(owner, "destroyed")
         with pytest.raises(errors.RestrictViolation, match=f"this prevents {prevented}"):
             owner.execute(statement)
 
@@ -220,9 +222,16 @@ def test_keys_keep_their_names_even_when_they_die(owner: psycopg.Connection, sta
 def test_a_group_only_dies(request: pytest.FixtureRequest, who: str, before: str, after: str) -> None:
     connection: psycopg.Connection = request.getfixturevalue(who)
     with connection.transaction(force_rollback=True):
-        connection.execute("UPDATE vault.key_group SET state = %s", [before])
+        _bring(connection, before)
         with pytest.raises(errors.RestrictViolation, match="this prevents writing under a key that is to die"):
             connection.execute("UPDATE vault.key_group SET state = %s", [after])
+
+
+@pytest.mark.parametrize("who", ["owner", "retention"])
+def test_a_group_is_closed_before_it_is_destroyed(request: pytest.FixtureRequest, who: str) -> None:
+    connection: psycopg.Connection = request.getfixturevalue(who)
+    with pytest.raises(errors.RestrictViolation, match="this prevents destroying what was never closed"):
+        connection.execute("UPDATE vault.key_group SET state = 'destroyed'")
 
 
 def test_a_group_has_no_state_but_the_three(owner: psycopg.Connection) -> None:
@@ -230,10 +239,37 @@ def test_a_group_has_no_state_but_the_three(owner: psycopg.Connection) -> None:
         owner.execute("UPDATE vault.key_group SET state = 'dead'")
 
 
+def _bring(connection: psycopg.Connection, state: str, ledger: str = "%") -> None:
+    """Bring the groups of ledgers of such a name to a state."""
+    for step in ("closing", "destroyed")[: ("live", "closing", "destroyed").index(state)]:
+        connection.execute(
+            "UPDATE vault.key_group SET state = %s"
+            " WHERE ledger_id IN (SELECT ledger_id FROM vault.ledger WHERE name LIKE %s)",
+            [step, ledger],
+        )
+
+
+MOVE = """UPDATE vault.sealed SET epoch_id = %s, wrapped_key = 'other', customer_tag = 7
+    WHERE ledger_id = (SELECT ledger_id FROM vault.ledger WHERE name = 'cn')"""
+
+
+def _next_epoch(connection: psycopg.Connection, name: str = "held.0") -> int:
+    """Insert a group that lives and an epoch under it; return the epoch's id."""
+    for statement in (
+        "INSERT INTO vault.key_group SELECT ledger_id, %(n)s, 'group.' || ledger_id || '.' || %(n)s, 'key', 'live'"
+        " FROM vault.ledger WHERE name = 'cn'",
+        "INSERT INTO vault.epoch SELECT ledger_id, 77, name, key_ref, 'w', 'd', 'x'"
+        " FROM vault.key_group WHERE name = %(n)s",
+    ):
+        connection.execute(statement, {"n": name})
+    return 77
+
+
 def test_retention_moves_records_and_empties_what_is_dead(retention: psycopg.Connection) -> None:
     with retention.transaction(force_rollback=True):
-        retention.execute("UPDATE vault.sealed SET wrapped_key = 'other', customer_tag = 7 WHERE api IS NOT NULL")
-        retention.execute("UPDATE vault.key_group SET state = 'closing'")
+        _bring(retention, "closing")
+        assert retention.execute(MOVE, [_next_epoch(retention)]).rowcount > 0
+        retention.execute("UPDATE vault.key_group SET state = 'closing' WHERE state = 'live'")
         retention.execute("UPDATE vault.key_group SET state = 'destroyed', index_key = ''")
         retention.execute("UPDATE vault.epoch SET wrapped = ''")
         retention.execute("DELETE FROM vault.sealed")
@@ -242,12 +278,37 @@ def test_retention_moves_records_and_empties_what_is_dead(retention: psycopg.Con
 
 def test_a_record_outlives_the_group_that_died_beside_its_own(retention: psycopg.Connection) -> None:
     with retention.transaction(force_rollback=True):
-        retention.execute(
-            "UPDATE vault.key_group SET state = 'destroyed'"
-            " WHERE ledger_id = (SELECT ledger_id FROM vault.ledger WHERE name = 'cn')"
-        )
+        _bring(retention, "destroyed", "cn")
         with pytest.raises(errors.RestrictViolation, match="this prevents deleting a record whose key lives"):
             retention.execute("DELETE FROM vault.sealed")
+
+
+@pytest.mark.parametrize("who", ["owner", "retention"])
+@pytest.mark.parametrize("wrong", ["out of a living group", "into a closed one", "nowhere", "in its place"])
+def test_a_record_moves_out_of_closed_groups_into_living_ones(
+    request: pytest.FixtureRequest, who: str, wrong: str
+) -> None:
+    connection: psycopg.Connection = request.getfixturevalue(who)
+    statement, epoch = MOVE, 1
+    with connection.transaction(force_rollback=True):
+        if wrong != "nowhere":
+            epoch = _next_epoch(connection)
+        if wrong != "out of a living group":
+            connection.execute("UPDATE vault.key_group SET state = 'closing' WHERE name <> 'held.0'")
+        if wrong == "into a closed one":
+            connection.execute("UPDATE vault.key_group SET state = 'closing' WHERE name = 'held.0'")
+        elif wrong == "in its place":
+            statement = MOVE.replace("epoch_id = %s, ", "")
+        with pytest.raises(errors.RestrictViolation, match="this prevents losing a record"):
+            connection.execute(statement, [epoch] if "%s" in statement else [])
+
+
+@pytest.mark.parametrize("name", ["rulebook", "selection"])
+@pytest.mark.parametrize("who", ["app", "retention", "owner"])
+def test_nothing_lies_under_a_digest_but_what_it_names(request: pytest.FixtureRequest, who: str, name: str) -> None:
+    connection: psycopg.Connection = request.getfixturevalue(who)
+    with pytest.raises(errors.CheckViolation):
+        connection.execute(f"INSERT INTO vault.{name} SELECT ledger_id, sha256('a'), 'b' FROM vault.ledger")
 
 
 @pytest.mark.parametrize("change", ["size = size - 1", "size = size", "ledger_id = gen_random_uuid(), size = size + 1"])

@@ -8,7 +8,7 @@ The text, ASCII, every line ended by LF; a new meaning needs another first line:
     9-1204             a range, both ends included
 
 Ranges ascend and do not touch, so a set has exactly one text. The digest is SHA-256 of it. What is stored is the text,
-zstd-compressed; what is trusted is the digest.
+so that the database can compare it with its digest; what is trusted is the digest.
 
     made = Selection.of([7, 9, 10, 11])
     digest(ledger, made)
@@ -25,14 +25,11 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import zstandard
-
 from vault.core.errors import Modified
 
 _TITLE: Final = "reasonvault selection/1"
 _LINE = re.compile(r"(0|[1-9][0-9]{0,15})(?:-([1-9][0-9]{0,15}))?", re.ASCII)
-MAX_TEXT: Final = 1 << 30
-"""Bytes; a selection that unpacks to more was not made here."""
+_BEYOND: Final = 1 << 60  # behind every position
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Selection:
     def __contains__(self, seq: object) -> bool:
         if not isinstance(seq, int):
             return False
-        at = bisect_right(self.ranges, (seq, MAX_TEXT**2)) - 1
+        at = bisect_right(self.ranges, (seq, _BEYOND)) - 1
         return at >= 0 and self.ranges[at][0] <= seq <= self.ranges[at][1]
 
     def __or__(self, other: Selection) -> Selection:
@@ -103,35 +100,24 @@ def digest(ledger: UUID, made: Selection) -> bytes:
     return hashlib.sha256(text(ledger, made)).digest()
 
 
-def pack(ledger: UUID, made: Selection) -> bytes:
-    """Return what is stored."""
-    return zstandard.ZstdCompressor(level=3).compress(text(ledger, made))
-
-
-def unpack(ledger: UUID, named: bytes, stored: bytes) -> Selection:
+def read(ledger: UUID, named: bytes, content: bytes) -> Selection:
     """Return the selection that a digest names.
 
     Raises:
-        Modified: what is stored is not what the digest names, or not the one text of a set of this ledger.
+        Modified: the text is not what the digest names, or not the one text of a set of this ledger.
     """
     place = str(ledger)
-    try:
-        if zstandard.frame_content_size(stored) not in range(MAX_TEXT + 1):
-            raise Modified("a selection unpacks to more than one may hold", place)
-        content = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
-    except zstandard.ZstdError:
-        raise Modified("a selection does not unpack", place) from None
     if hashlib.sha256(content).digest() != named:
         raise Modified("a selection is not the one that was named", place)
     return _parse(place, content)
 
 
 def _parse(place: str, content: bytes) -> Selection:
-    title, named, *lines = content.decode("ascii", "replace").split("\n")
-    if (title, named) != (_TITLE, place) or not lines or lines.pop() != "":
+    lines = content.decode("ascii", "replace").split("\n")
+    if lines[:2] != [_TITLE, place] or len(lines) == 2 or lines.pop() != "":
         raise Modified("a selection is of another version or ledger", place)
     ranges: list[tuple[int, int]] = []
-    for line in lines:
+    for line in lines[2:]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise Modified("a selection holds a line that is no range", place)

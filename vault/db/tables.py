@@ -155,8 +155,8 @@ Index(
     postgresql_where=sealed.c.occurred_at.is_not(None),
 )
 
-# Epoch ids are random numbers of 63 bits: with the ledger before them, every search of a ledger could be answered by it,
-# and some would be, badly.
+# Epoch ids are random numbers of 63 bits: with the ledger before them, every search of a ledger could be answered by
+# it, and some would be, badly.
 Index("sealed_epoch_id_idx", sealed.c.epoch_id)
 
 rulebook = Table(
@@ -166,6 +166,7 @@ rulebook = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
     PrimaryKeyConstraint("ledger_id", "digest"),
+    CheckConstraint("digest = sha256(content)", name="rulebook_digest_check"),
 )
 
 selection = Table(
@@ -175,6 +176,7 @@ selection = Table(
     Column("digest", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
     PrimaryKeyConstraint("ledger_id", "digest"),
+    CheckConstraint("digest = sha256(content)", name="selection_digest_check"),
 )
 
 job = Table(

@@ -14,13 +14,16 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# Rows that nobody can repair are worth forging: what lies under a digest is what it names, or it does not get in.
 _TABLES = (
     """CREATE TABLE vault.rulebook (
         ledger_id uuid NOT NULL, digest bytea NOT NULL, content bytea NOT NULL,
-        CONSTRAINT rulebook_pk PRIMARY KEY (ledger_id, digest))""",
+        CONSTRAINT rulebook_pk PRIMARY KEY (ledger_id, digest),
+        CONSTRAINT rulebook_digest_check CHECK (digest = sha256(content)))""",
     """CREATE TABLE vault.selection (
         ledger_id uuid NOT NULL, digest bytea NOT NULL, content bytea NOT NULL,
-        CONSTRAINT selection_pk PRIMARY KEY (ledger_id, digest))""",
+        CONSTRAINT selection_pk PRIMARY KEY (ledger_id, digest),
+        CONSTRAINT selection_digest_check CHECK (digest = sha256(content)))""",
     """CREATE TABLE vault.job (
         ledger_id uuid NOT NULL, name text NOT NULL, due timestamptz NOT NULL,
         worker text NOT NULL, lease_until timestamptz NOT NULL, attempts integer NOT NULL,
@@ -38,7 +41,52 @@ _STATE_CHECK = """ALTER TABLE vault.key_group ADD CONSTRAINT key_group_state_che
 # Finding what is in a group: by its epochs, whose ids are random (decision 10).
 _INDEX = "CREATE INDEX sealed_epoch_id_idx ON vault.sealed (epoch_id)"
 
+# The application takes the next generation, past some whose keys died before they had a row (vault.provision). Only a
+# replayed journal, as retention, may fill gaps. A name that is there already is left to the primary key.
 _FUNCTIONS = (
+    """CREATE FUNCTION vault.group_begins_alive() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE
+        highest bigint;
+    BEGIN
+        IF EXISTS (SELECT 1 FROM vault.key_group WHERE ledger_id = NEW.ledger_id AND name = NEW.name) THEN
+            RETURN NEW;
+        END IF;
+        IF NEW.name !~ '^([0-9]{4}-(0[1-9]|1[0-2])|open|held)[.](0|[1-9][0-9]{0,8})$'
+            OR NEW.key_ref <> 'group.' || NEW.ledger_id::text || '.' || NEW.name OR NEW.state <> 'live' THEN
+            RAISE EXCEPTION 'vault.key_group begins with living groups: this prevents a key under another name'
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        SELECT coalesce(max(split_part(name, '.', 2)::bigint), -1) INTO highest FROM vault.key_group
+            WHERE ledger_id = NEW.ledger_id AND split_part(name, '.', 1) = split_part(NEW.name, '.', 1);
+        IF current_user NOT IN ('reasonvault_retention', pg_get_userbyid(
+                (SELECT relowner FROM pg_class WHERE oid = TG_RELID)))
+            AND split_part(NEW.name, '.', 2)::bigint NOT BETWEEN highest + 1 AND highest + 16 THEN
+            RAISE EXCEPTION 'vault.key_group grows by the next generation: this prevents using them up'
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    """CREATE FUNCTION vault.epoch_names_its_group() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.key_ref <> 'group.' || NEW.ledger_id::text || '.' || NEW.group_name THEN
+            RAISE EXCEPTION 'vault.epoch names its group: this prevents a key under another name'
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    """CREATE FUNCTION vault.record_leaves_a_closed_group() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (
+            SELECT 1 FROM vault.epoch e JOIN vault.key_group g ON g.ledger_id = e.ledger_id AND g.name = e.group_name
+            WHERE e.ledger_id = OLD.ledger_id AND e.epoch_id = OLD.epoch_id AND g.state = 'live')
+            OR NOT EXISTS (
+            SELECT 1 FROM vault.epoch e JOIN vault.key_group g ON g.ledger_id = e.ledger_id AND g.name = e.group_name
+            WHERE e.ledger_id = NEW.ledger_id AND e.epoch_id = NEW.epoch_id AND g.state = 'live') THEN
+            RAISE EXCEPTION 'vault.sealed moves out of closed groups, into living ones: this prevents losing a record'
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        RETURN NEW;
+    END $$""",
     """CREATE FUNCTION vault.group_dies_forward() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         IF (NEW.ledger_id, NEW.name, NEW.key_ref) IS DISTINCT FROM (OLD.ledger_id, OLD.name, OLD.key_ref) THEN
@@ -52,6 +100,10 @@ _FUNCTIONS = (
         END IF;
         IF NEW.index_key <> OLD.index_key AND (NEW.index_key <> '' OR NEW.state <> 'destroyed') THEN
             RAISE EXCEPTION 'vault.key_group is append-only: this prevents losing the key of a living group'
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        IF NEW.state = 'destroyed' AND OLD.state = 'live' THEN
+            RAISE EXCEPTION 'vault.key_group goes one step at a time: this prevents destroying what was never closed'
                 USING ERRCODE = 'restrict_violation';
         END IF;
         RETURN NEW;
@@ -88,14 +140,20 @@ _TRIGGERS = (
     "DROP TRIGGER sealed_append_only ON vault.sealed",
     f"""CREATE TRIGGER sealed_fixed BEFORE UPDATE OF {", ".join(_FIXED)} ON vault.sealed
         FOR EACH ROW EXECUTE FUNCTION vault.refuse_change()""",
+    f"""CREATE TRIGGER sealed_moves BEFORE UPDATE OF {", ".join(_MOVABLE)} ON vault.sealed
+        FOR EACH ROW EXECUTE FUNCTION vault.record_leaves_a_closed_group()""",
     """CREATE TRIGGER sealed_no_early_delete BEFORE DELETE ON vault.sealed
         FOR EACH ROW EXECUTE FUNCTION vault.record_outlives_no_key()""",
     "DROP TRIGGER key_group_append_only ON vault.key_group",
+    """CREATE TRIGGER key_group_begins BEFORE INSERT ON vault.key_group
+        FOR EACH ROW EXECUTE FUNCTION vault.group_begins_alive()""",
     """CREATE TRIGGER key_group_forward BEFORE UPDATE ON vault.key_group
         FOR EACH ROW EXECUTE FUNCTION vault.group_dies_forward()""",
     """CREATE TRIGGER key_group_no_delete BEFORE DELETE ON vault.key_group
         FOR EACH ROW EXECUTE FUNCTION vault.refuse_change()""",
     "DROP TRIGGER epoch_append_only ON vault.epoch",
+    """CREATE TRIGGER epoch_begins BEFORE INSERT ON vault.epoch
+        FOR EACH ROW EXECUTE FUNCTION vault.epoch_names_its_group()""",
     """CREATE TRIGGER epoch_forward BEFORE UPDATE ON vault.epoch
         FOR EACH ROW EXECUTE FUNCTION vault.epoch_dies_with_its_group()""",
     """CREATE TRIGGER epoch_no_delete BEFORE DELETE ON vault.epoch
