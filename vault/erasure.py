@@ -28,22 +28,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from vault import selections
 from vault.context import Vault
-from vault.core.destruction import Destruction, Destructions, instant
+from vault.core.destruction import Destruction, Destructions, Move, instant
 from vault.core.errors import EvidenceError, Missing
 from vault.core.groups import due_at, stem_of
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.selection import Selection
+from vault.register import Register
 from vault.verdict import Erasure
 
 UNEXPLAINED = "its envelope is not there and no erasure explains it"
 Load = Callable[[UUID, str], Selection]
 """Returns the selection of a ledger that a digest names; raises Missing or Modified."""
+
+_MOST_SOUND: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,10 @@ class Explainer:
         known = vault.register.standing().destructions
         self._vault = vault
         self._ledger = ledger
+        self._known = known
         self._told = known.of(str(ledger))
         self._dead = known.dead.get(str(ledger), frozenset())
         self._evidence = Evidence(vault.tenant, known, lambda place, digest: selections.load(vault, place, digest))
-        self._cases: dict[str, Case] = {}
 
     def of(self, leaf: RecordLeaf) -> Erasure | str:
         """Return which disposal destroyed a record, or why none did. Its envelope may still stand there.
@@ -171,19 +176,36 @@ class Explainer:
                 why = f"{UNEXPLAINED}: disposal {told.disposal.id}: what it destroyed cannot be told: {words(error)}"
                 continue
             if concerned:
-                if told.disposal.id not in self._cases:
-                    self._cases[told.disposal.id] = Case(self._evidence, told)
-                case = self._cases[told.disposal.id]
+                case = self._case(told)
                 reason = case.why_not(leaf)
                 if reason is None:
                     return case.erasure()
                 why = f"{UNEXPLAINED}: disposal {told.disposal.id}: {reason}"
         return why
 
+    def _case(self, told: Destruction) -> Case:
+        """Return one that this process found sound before, while nothing that it rests on changed: verifying signatures
+        again for each request would let a producer load the service with an id that is gone."""
+        basis = told, self._known.moves.get(told.disposal.ledger, ()), self._dead
+        kept = _sound.setdefault(self._vault.register, {})
+        found = kept.get(told.disposal.id)
+        if found is not None and found[0] == basis:
+            return found[1]
+        made = Case(self._evidence, told)
+        if made.why is None:
+            if len(kept) >= _MOST_SOUND:
+                kept.clear()
+            kept[told.disposal.id] = basis, made
+        return made
+
     def is_destroyed(self, leaf: RecordLeaf) -> bool:
         """Say whether a record's key was destroyed by policy. Quick where that cannot be."""
         # What was moved on from a dead group lives; what is destroyed began in one.
         return leaf.group in self._dead and not isinstance(self.of(leaf), str)
+
+
+_Basis = tuple[Destruction, tuple[Move, ...], frozenset[str]]
+_sound: WeakKeyDictionary[Register, dict[str, tuple[_Basis, Case]]] = WeakKeyDictionary()
 
 
 def explain(vault: Vault, ledger: UUID, leaf: RecordLeaf) -> Erasure:

@@ -14,10 +14,12 @@ from tests.support.decisions import as_file, decision, spelled
 from tests.support.disposing import DISPOSAL, Staged, delete_rows
 from tests.support.serving import Service, bearer, serving
 from tests.support.vault import Installation
-from vault import ledgers, reading, search
+from vault import events, ledgers, reading, search
 from vault import receipts as receipts_again
+from vault.context import Vault
 from vault.core import receipt
-from vault.core.errors import Destroyed, Missing, Unknown
+from vault.core.destruction import Destruction
+from vault.core.errors import Destroyed, EvidenceError, Missing, Unknown
 from vault.core.note import VerifierKey
 from vault.search import Wanted
 
@@ -133,6 +135,28 @@ def test_while_its_envelope_still_stands_there_it_is_gone_as_well(installation: 
         assert reading.read(vault, cn, "dec-10", "not of this disposal").raw == spelled(decision(10))
         ((_, given),) = receipts_again.again(vault, cn, [4])
         assert "opening" not in json.loads(given)
+
+
+def test_whoever_asks_again_and_again_has_signatures_verified_once(
+    gone: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def gone_again(vault: Vault) -> None:
+        with pytest.raises(Destroyed):
+            reading.read(vault, ledgers.get(vault, "cn"), "dec-4", "a look")
+
+    with gone.opened() as vault:
+        gone_again(vault)
+        monkeypatch.setattr(Destruction, "why_not", lambda told, tenant: looked.append(told.disposal.id))
+        for _ in range(3):
+            gone_again(vault)
+        assert looked == []
+        moved = {"from": "x", "to": "open.0", "selection": "", "count": 0, "for": "t"}
+        events.record(vault, "keys.moved", {"ledger": str(ledgers.get(vault, "cn").id), **moved})
+        with pytest.raises(EvidenceError):
+            reading.read(vault, ledgers.get(vault, "cn"), "dec-4", "a look")
+        assert looked != [], "what it rests on changed"
 
 
 def test_over_http_it_is_410(service: Service) -> None:
