@@ -83,15 +83,18 @@ def record_of(raw: bytes) -> Record:
 
 
 def move(vault: Vault, ledger: Ledger, keys: GroupKeys, ids: list[str]) -> list[int]:
-    """Re-wrap records' keys under another group, as survivors of a disposal are."""
+    """Re-wrap records' keys under another group, as survivors of a disposal are; what they are in is closed."""
     ring: Ring = vault.ring
     opener = opening.Opener(vault.engine, ring, ledger.id)
     index_key = ring.open_index_key(GroupRow(ledger.id, keys.group.group, keys.group.key_ref, keys.group.index_key))
     with vault.engine.connect() as connection:
         found = connection.exec_driver_sql(
-            "SELECT seq FROM vault.sealed WHERE ledger_id = %s AND record_id = ANY(%s)", (ledger.id, ids)
-        )
-        seqs = sorted(found.scalars())
+            "SELECT seq, group_name FROM vault.sealed JOIN vault.epoch USING (ledger_id, epoch_id)"
+            " WHERE ledger_id = %s AND record_id = ANY(%s)",
+            (ledger.id, ids),
+        ).fetchall()
+    seqs = sorted(row[0] for row in found)
+    generations.close(vault, ledger.id, {row[1] for row in found})
     for row in transact(vault.engine, lambda one: list(store.fetch_entries(one, ledger.id, seqs))):
         assert row.leaf is not None
         assert row.sealed is not None
