@@ -36,13 +36,26 @@ def closed(connection: Connection, ledger: UUID) -> frozenset[str]:
     return frozenset(name for name, state in states(connection, ledger).items() if state != "live")
 
 
-def current(vault: Vault, ledger: UUID, stem: str) -> GroupRow | None:
-    """Return the group that is written for a stem: its highest live generation, None where it has none."""
-    found = [one for one in _of_stem(vault, ledger, stem) if one.state == "live"]
+def current(vault: Vault, ledger: UUID, stem: str, without: Collection[str] = ()) -> GroupRow | None:
+    """Return the group that is written for a stem: its highest live generation, None where it has none.
+
+    Args:
+        without: groups to pass over.
+    """
+    found = [one for one in _of_stem(vault, ledger, stem) if one.state == "live" and one.name not in without]
     if not found:
         return None
     highest = max(found, key=lambda one: generation_of(one.name))
     return GroupRow(ledger, highest.name, highest.key_ref, highest.index_key)
+
+
+def is_told(vault: Vault, ledger: UUID, name: str) -> bool:
+    """Say whether the events tell of a group's key. That comes before its row, so a row of another was made up.
+
+    Raises:
+        Forked, Unavailable: the events cannot be believed, or read.
+    """
+    return name in vault.register.standing().groups.get(str(ledger), frozenset())
 
 
 def next_name(vault: Vault, ledger: UUID, stem: str) -> str:

@@ -23,6 +23,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
+from vault import generations
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, packing
 from vault.core.errors import KeyGone, Missing, Modified
@@ -175,17 +176,21 @@ def _tags(vault: Vault, ledger: UUID, terms: Terms, known: list[StoredGroup]) ->
 
 
 def index_keys(vault: Vault, ledger: UUID, known: list[StoredGroup]) -> list[bytes]:
-    """Return the keys of blind indexes of the groups that can still hold a record."""
+    """Return the keys of blind indexes of the groups that can still hold a record.
+
+    A group whose key does not open and that no event tells of was made up by somebody: it holds nothing.
+    """
     keys = []
     for one in known:
         if one.state == "destroyed" or not one.index_key:
             continue
         try:
             keys.append(vault.ring.open_index_key(GroupRow(ledger, one.name, one.key_ref, one.index_key)))
-        except KeyGone:
-            if one.state == "live":
+        except (KeyGone, Modified) as error:
+            if isinstance(error, KeyGone) and one.state != "live":
+                continue  # closed, and its key is dead already: whatever survives it was moved to another group before
+            if generations.is_told(vault, ledger, one.name):
                 raise
-            # Closed, and its key is dead already: whatever survives it was moved to another group before.
     return keys
 
 

@@ -5,7 +5,8 @@ the highest live generation (vault.generations), or one more where all are close
 
 Order for a group that is new: provider key, event, group row. A crash in between leaves a provider key that the next
 try finds, tells of again and uses; the group row is inserted at most once, whoever comes first, and every writer
-uses the one that stands. A provider key that was destroyed without ever having a row is passed over.
+uses the one that stands. A provider key that was destroyed without ever having a row is passed over, and so is a row
+whose key does not open and that no event tells of: whoever may insert rows made it up.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from vault import generations
 from vault.context import Vault
-from vault.core.errors import KeyGone
+from vault.core.errors import KeyGone, Modified
 from vault.core.groups import due_at, generation_of, months_later, name_of
 from vault.db import groups
 from vault.db.engine import transact
@@ -65,7 +66,7 @@ class Provisioner:
 
     def prepare(self, stems: Iterable[str]) -> int:
         """Make the groups of stems that have no live one, and return how many those were. Raises like ``provide``."""
-        without = [stem for stem in sorted(set(stems)) if generations.current(self._vault, self._ledger, stem) is None]
+        without = [stem for stem in sorted(set(stems)) if self._lacks(stem)]
         for stem in without:
             self._group(stem)
         return len(without)
@@ -98,12 +99,31 @@ class Provisioner:
 
     def _group(self, stem: str) -> GroupRow:
         """Return the group that stands, or the next one, made. One that is closed meanwhile has another next."""
-        while (standing := generations.current(self._vault, self._ledger, stem)) is None:
-            made = self._next(stem)
-            # Told first: a crash in between tells it twice, and never leaves a key nobody was told of.
-            self._announce(made)
-            self._insert(made)
-        return standing
+        made_up: set[str] = set()
+        while True:
+            standing = generations.current(self._vault, self._ledger, stem, made_up)
+            if standing is None:
+                made = self._next(stem)
+                # Told first: a crash in between tells it twice, and never leaves a key nobody was told of.
+                self._announce(made)
+                self._insert(made)
+            elif self._is_ours(standing):
+                return standing
+            else:
+                made_up.add(standing.group)
+
+    def _lacks(self, stem: str) -> bool:
+        standing = generations.current(self._vault, self._ledger, stem)
+        return standing is None or not self._is_ours(standing)
+
+    def _is_ours(self, group: GroupRow) -> bool:
+        try:
+            self._vault.ring.open_index_key(group)
+        except (KeyGone, Modified):
+            if generations.is_told(self._vault, self._ledger, group.group):
+                raise
+            return False
+        return True
 
     def _next(self, stem: str) -> GroupRow:
         first = generation_of(generations.next_name(self._vault, self._ledger, stem))

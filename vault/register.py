@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import zstandard
 from sqlalchemy import Connection, Engine
 
 from vault.checkpoints import Checkpoints
@@ -35,10 +36,12 @@ from vault.groupcommit import GroupCommit
 from vault.keys.ring import GroupKeys
 
 _NAME_OUTSIDE = "standing"
-# Of what is remembered; an older one lacks what the standing has come to know since: 4 knows governance.
-_VERSION_OUTSIDE = "4"
+# Of what is remembered; an older one lacks what the standing has come to know since: 6 knows groups, and is compressed.
+_VERSION_OUTSIDE = "6"
 _WORTH = 5000  # events whose reading takes longer than remembering what they said
-_MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered
+_MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered; some 1,900 disposals fit
+# What a disposal says stands in the standing twice, megabytes apart: the window is made to reach back to it.
+_PACKING = zstandard.ZstdCompressionParameters.from_level(9, window_log=25, enable_ldm=True)
 _MOST = 256  # events of a group: some hundred kilobytes under the lock
 # A leaf's members stand in canonical order, so its name can be told without parsing the leaf.
 _NAME = re.compile(rb'\{"actor":"[^"]*","at":"[^"]*","event":"([a-z._]+)"')
@@ -143,9 +146,9 @@ class Register:
                 version, peaks, document = text.splitlines()
                 if version != _VERSION_OUTSIDE:
                     return
-                standing = msgspec.json.decode(urlsafe_b64decode(document), type=Standing)
+                standing = unpacked(document)
                 self._frontier = Frontier.from_bytes(standing.size, bytes.fromhex(peaks))
-            except (ValueError, msgspec.MsgspecError, Modified):
+            except (ValueError, msgspec.MsgspecError, zstandard.ZstdError, Modified):
                 return  # of another version of ours
             self._standing, self._remembered = standing, standing.size
 
@@ -156,12 +159,24 @@ class Register:
         """Leave what was followed for the next process, once that saves it something."""
         if self._standing.size - self._remembered < _WORTH:
             return
-        document = urlsafe_b64encode(msgspec.json.encode(self._standing)).decode("ascii")
+        document = packed(self._standing)
         if len(document) < _MOST_OUTSIDE:
             with suppress(VaultError):  # who cannot sign, or write, does without
                 text = f"{_VERSION_OUTSIDE}\n{self._frontier.to_bytes().hex()}\n{document}\n"
                 self._checkpoints.remember(self._events, _NAME_OUTSIDE, text)
         self._remembered = self._standing.size
+
+
+def packed(standing: Standing) -> str:
+    """Return a standing in one line: JSON, zstd, base64url."""
+    frame = zstandard.ZstdCompressor(compression_params=_PACKING).compress(msgspec.json.encode(standing))
+    return urlsafe_b64encode(frame).decode("ascii")
+
+
+def unpacked(document: str) -> Standing:
+    """Return what ``packed`` made a line of. Raises ``ValueError``, ``ZstdError`` or ``MsgspecError`` for any other."""
+    frame = urlsafe_b64decode(document)
+    return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(frame), type=Standing)
 
 
 def _take(standing: Standing, data: bytes, seq: int) -> None:

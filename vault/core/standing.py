@@ -74,6 +74,7 @@ class Standing:
             belong to a ledger's uuid.
         governance: what was decided about keeping and destroying.
         destructions: what was destroyed, and how things stood then.
+        groups: of each ledger, whose keys were told before they had a row; a row of any other was not made here.
     """
 
     size: int = 0
@@ -86,6 +87,7 @@ class Standing:
     ledgers: dict[str, str] = field(default_factory=dict)
     governance: Governance = field(default_factory=Governance)
     destructions: Destructions = field(default_factory=Destructions)
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def copy(self) -> Standing:
         """Return an independent one: what a group of decisions is tried on before it is committed."""
@@ -100,6 +102,7 @@ class Standing:
             dict(self.ledgers),
             self.governance.copy(),
             self.destructions.copy(),
+            dict(self.groups),
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
@@ -209,6 +212,11 @@ def _ledger_created(standing: Standing, _actor: str, facts: Mapping[str, Any], _
     standing.ledgers.setdefault(facts["ledger"], facts["genesis"])
 
 
+def _key_created(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    ledger = facts["ledger"]
+    standing.groups[ledger] = standing.groups.get(ledger, frozenset()) | {facts["group"]}
+
+
 _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int], None]]] = {
     "producer.added": _producer_added,
     "producer.revoked": _producer_revoked,
@@ -222,6 +230,7 @@ _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int]
     "grant.revoked": _grant_revoked,
     "grants.required": _grants_required,
     "ledger.created": _ledger_created,
+    "key.created": _key_created,
 }
 
 _GOVERNANCE: Final = governance_events()
