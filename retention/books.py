@@ -18,9 +18,10 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from retention.keeping import carried, keeper
+from retention.reckoning import Reckoning
 from retention.rules import RuleBook, load, load_default
 from vault import rulebooks
-from vault.context import Keeper, Law, Vault
+from vault.context import Conflict, Keeper, Law, Vault
 from vault.core.canonical import unb64
 from vault.core.errors import Modified, UsageError
 from vault.core.standing import Standing
@@ -101,7 +102,12 @@ def _law(books: tuple[RuleBook, ...]) -> Law:
     def keep(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Keeper:
         return keeper(carried(books, rules), ledger_jurisdictions=jurisdictions, opted_in=rules)
 
-    return Law(books[-1].digest, keep)
+    @lru_cache(maxsize=64)
+    def conflict(jurisdictions: tuple[str, ...], rules: tuple[str, ...]) -> Conflict:
+        reckoning = Reckoning(books, jurisdictions, rules, {})
+        return lambda leaf, columns, record: reckoning.of_record(leaf, columns, record).conflict
+
+    return Law(books[-1].digest, keep, conflict)
 
 
 _read: dict[bytes, RuleBook] = {}

@@ -11,13 +11,17 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from vault.checkpoints import Checkpoints
+from vault.core.facets import Facets
 from vault.core.keeping import Facts, Keeping
+from vault.core.leaf import RecordLeaf
+from vault.core.record import Record
 from vault.core.standing import Standing
 from vault.keys.provider import KeyProvider
 from vault.keys.ring import Ring
 from vault.register import Register
 
 Keeper = Callable[[Facts], Keeping]
+Conflict = Callable[[RecordLeaf, Facets, Record], bool]
 
 
 class Law(NamedTuple):
@@ -26,10 +30,13 @@ class Law(NamedTuple):
     Attributes:
         rulebook: its SHA-256.
         keeper: (ledger's jurisdictions, rules it opted into) -> how long a record is kept.
+        conflict: the same -> whether a record is in conflict under its own book and every later one, by what was known
+            when it was written. Raises ``Missing`` where its leaf names a book that was never in force.
     """
 
     rulebook: bytes
     keeper: Callable[[tuple[str, ...], tuple[str, ...]], Keeper]
+    conflict: Callable[[tuple[str, ...], tuple[str, ...]], Conflict]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@
     3. verify it: the leaf is under a signed checkpoint, the facets are those it commits to. Only then is what they say
        (when it happened, of which class) good enough to decide by
     4. decide under the events ledger's lock whether a grant opens it, and commit and sign the access event, or the
-       denial's; where that fails there is no plaintext. A restricted record (vault.restricting) is opened for a legal
-       duty only: the grant's, or the one that the passphrase's holder names
+       denial's; where that fails no plaintext leaves. A restricted record (vault.restricting) is opened for a legal
+       duty only: the grant's, or the one that the passphrase's holder names. Whether a rule book that is younger than
+       the record restricts it depends on its content, which is looked at for that alone
     5. open with every commitment
     6. hand out exactly the stored bytes, or, under a masked grant, what masking lets through
 
@@ -28,10 +29,23 @@ from vault import erasure, events, proving
 from vault.context import Vault
 from vault.core import canonical, facets, leaf, masking, packing, receipt
 from vault.core.envelope import opening as opening_of
-from vault.core.errors import Denied, Destroyed, EvidenceError, Forked, Missing, Modified, Stale, Unknown, UsageError
+from vault.core.errors import (
+    Denied,
+    Destroyed,
+    EvidenceError,
+    Forked,
+    KeyGone,
+    Missing,
+    Modified,
+    Stale,
+    Unknown,
+    UsageError,
+)
+from vault.core.facets import Facets
 from vault.core.grant import NO_AUDITOR, Grant
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
+from vault.core.record import Record
 from vault.core.standing import Standing
 from vault.core.tree import leaf_hash
 from vault.db import store
@@ -42,7 +56,7 @@ from vault.grants import require_duty
 from vault.ledgers import Ledger
 from vault.linking import append
 from vault.opening import Opener
-from vault.restricting import CODE, Restricted
+from vault.restricting import CODE, Restricted, in_conflict
 from vault.sealing import from_columns, id_tag
 
 R = TypeVar("R")
@@ -82,9 +96,7 @@ class _Verified:
     proof: Proof
     checkpoint_size: int
     row: SealedRow
-    occurred_at: int
-    record_class: str
-    flags: int
+    columns: Facets
 
 
 def read(
@@ -122,6 +134,7 @@ def read(
         return _not_there(vault, ledger, facts, details, grant)
     try:
         found = _verified(vault, ledger, seq)
+        conflict = _in_conflict(vault, ledger, found)
     except Destroyed as gone:
         return _gone(vault, ledger, facts | {"seq": seq, "disposal": gone.disposal}, details, grant, gone)
     except EvidenceError as error:  # whoever looked must be seen here too
@@ -131,7 +144,7 @@ def read(
 
     def decide(restricted: Restricted, standing: Standing) -> Ruling[Grant | None]:
         restricted.require_current(standing.governance)
-        closed = restricted.has(seq, found.flags)
+        closed = conflict or restricted.has(seq, found.columns.flags)
         at = {**facts, "seq": seq}
         if _reads_freely(vault, standing):
             if closed and not duty:
@@ -140,7 +153,11 @@ def read(
         held = held_grants(vault, standing, str(ledger.id), grant)
         if not held:
             return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
-        reaching = [one for one in held if one.scope.covers(str(ledger.id), found.occurred_at, found.record_class)]
+        reaching = [
+            one
+            for one in held
+            if one.scope.covers(str(ledger.id), found.columns.occurred_at, found.columns.record_class)
+        ]
         for one in reaching:
             if one.scope.duty or not closed:
                 told = at | {"grant": one.id, "fields": one.scope.fields}
@@ -344,7 +361,21 @@ def _verified(vault: Vault, ledger: Ledger, seq: int) -> _Verified:
     columns = from_columns(row.facets)
     if facets.digest(columns, row.salt) != canonical.unb64(found.facets, 32):
         raise Modified("the facets are not those the leaf commits to", place, seq)
-    return _Verified(found, data, proof, size, row, columns.occurred_at, columns.record_class, columns.flags)
+    return _Verified(found, data, proof, size, row, columns)
+
+
+def _in_conflict(vault: Vault, ledger: Ledger, found: _Verified) -> bool:
+    """Say whether a rule book that is younger than a record restricts it. Nobody is shown anything here."""
+    if found.leaf.rulebook == canonical.b64(vault.rulebook):
+        return False
+    try:
+        raw = Opener(vault.engine, vault.ring, ledger.id).open(found.leaf, found.row)
+        record = msgspec.json.decode(raw, type=Record)
+    except KeyGone:
+        return False  # it will not open then either
+    except msgspec.MsgspecError:
+        raise Modified("what was sealed is no record", found.leaf.ledger, found.leaf.seq) from None
+    return in_conflict(vault, ledger, found.leaf, found.columns, record)
 
 
 def _checkpoint(vault: Vault, ledger: Ledger, seq: int) -> tuple[str, int]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from retention import adoption
 from retention.requests import request_erasure
 from tests.support.acting import granted, happened, hire, last, later
+from tests.support.books import book
 from tests.support.decisions import decision, spelled
 from tests.support.serving import bearer, serving
 from tests.support.vault import RECORDS, Installation
@@ -84,6 +86,25 @@ def test_an_auditor_needs_a_grant_that_names_one(vault: Vault, anna: Actor, olaf
     assert (found.grant, found.masked is None) == (dutiful.id, False)
     assert last(vault, "record.opened").facts["duty"] == "EU-AMLR-77"
     assert _read(vault.acting(anna), "dec-4").grant == plain.id, "what is not restricted is shown by what shows most"
+
+
+def test_a_conflict_that_a_later_rule_book_brings_restricts_too(vault: Vault, anna: Actor, olaf: Actor) -> None:
+    erased = {"id": "CN-ERASE", "jurisdiction": "CN", "minimum": "P1Y", "trigger": "decision_completed"}
+    plain = granted(vault, anna, olaf, ["cn"])
+    olga = hire(vault, "olga", "officer")
+    for name, erase in (("keeps", "no"), ("erases", "at_minimum")):
+        assert _read(vault).seq == 3
+        assert _read(vault.acting(anna)).grant == plain.id
+        content = book(name, added=[erased | {"applies": "default", "erase": erase}])
+        adoption.propose(vault.acting(olaf), content)
+        adoption.adopt(vault.acting(olga), content)
+    before = len(happened(vault, "record.opened"))
+    for who in (vault, vault.acting(anna)):
+        with pytest.raises(Denied, match="restricted"):
+            _read(who)
+        assert last(vault, "access.denied").facts["code"] == "restricted"
+    assert len(happened(vault, "record.opened")) == before
+    assert _read(vault, duty="court-order").raw == spelled(decision(3))
 
 
 def test_a_duty_reaches_no_further_than_its_grant(vault: Vault, anna: Actor, olaf: Actor) -> None:
