@@ -12,7 +12,7 @@ what depends on it is told then.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from uuid import UUID
 
@@ -95,7 +95,7 @@ class _Named:
     Of the ranges it holds only those that are open, and one of each selection that comes next.
     """
 
-    def __init__(self, groups: list[tuple[Selection, ...]]) -> None:
+    def __init__(self, groups: Sequence[Sequence[Selection]]) -> None:
         self._next = merge(*(_numbered(number, one) for number, group in enumerate(groups) for one in group))
         self._ahead = next(self._next, None)
         self._open: list[tuple[int, int, int]] = []
