@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from vault.core.errors import Unavailable
 
@@ -26,6 +26,9 @@ Given = TypeVar("Given")
 R = TypeVar("R")
 Given_contra = TypeVar("Given_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
+
+_GIVE_WAY: Final = 10
+"""Niceness: this work is never urgent, and records that come in meanwhile share its processors."""
 
 
 class Job(Protocol[Given_contra, R_co]):
@@ -110,6 +113,7 @@ _job: Job[Any, Any] | None = None
 
 def _take_on(job: Job[Any, Any]) -> None:
     global _job
+    os.nice(_GIVE_WAY)
     job.after_fork()
     _job = job
 

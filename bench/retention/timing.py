@@ -26,12 +26,14 @@ class Point(NamedTuple):
 
 REST: Final = "everything else"
 PLAN: Final = (
+    Point("retention.dating", "date_all", "1 date records by what was reported"),
     Point("retention.plan", "look", "1 open and judge every entry"),
     Point("retention.plan", "chain", "2 find every key that ever wrapped one"),
     Point("retention.plan", "_tell", "2 keep the selection, tell the plan"),
 )
 APPROVE: Final = (Point("retention.disposal", "manifest_of", "3 make the manifest again, to sign it"),)
 RUN: Final = (
+    Point("retention.dating", "date_all", "5 date records by what was reported"),
     Point("retention.destroying", "manifest_of", "5 make the manifest again"),
     Point("retention.destroying", "chain", "5 find every key that ever wrapped one"),
     Point("vault.generations", "close", "5 close the groups"),
