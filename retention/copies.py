@@ -19,7 +19,9 @@ from vault.core.leaf import EventLeaf
 from vault.core.selection import Selection
 from vault.shred import OPEN_SECONDS
 
-NAMES: Final = frozenset({"report.issued", "report.fetched", "access.exported", "recovery.exported"})
+NAMES: Final = frozenset(
+    {"report.issued", "report.fetched", "access.requested", "access.exported", "recovery.exported"}
+)
 """Events that tell of copies."""
 CONFIRMED: Final = "confirmed by whoever keeps it"
 
@@ -91,22 +93,29 @@ def outstanding(
             "facets",
         )
     )
-    place = str(ledger)
+    here = [one for one in told if one.facts.get("ledger") == str(ledger)]
+    ended = {one.facts.get("request") for one in here if one.event == "access.exported"}
     made += [
-        _left(vault, ledger, destroyed, one)
-        for one in told
-        if one.facts.get("ledger") == place and one.event in ("report.issued", "access.exported")
-        if one.facts.get("kind") != "certificate"
-        if one.event == "report.issued" or _touches(vault, ledger, destroyed, one)
+        _left(one)
+        for one in here
+        if (one.event == "report.issued" and one.facts.get("kind") != "certificate")
+        or (one.event == "access.exported" and _touches(vault, ledger, destroyed, one))
+        or (
+            one.event == "access.requested"
+            and one.facts.get("request") not in ended
+            and _touches(vault, ledger, destroyed, one)
+        )
     ]
     return tuple(made)
 
 
-def _left(vault: Vault, ledger: UUID, destroyed: Selection, one: EventLeaf) -> Copy:
+def _left(one: EventLeaf) -> Copy:
     facts = one.facts
     if one.event == "report.issued":
         name, kind = f"{facts.get('kind', 'a')} report {facts.get('report', '')}", "report"
         shows = "text" if facts.get("kind") in ("dossier", "bundle") else "facets"
+    elif one.event == "access.requested":  # records were opened for it, and nobody told how it ended
+        name, kind, shows = f"what export {facts.get('request', '')} left when it died, if anything", "export", "text"
     else:
         name, kind, shows = f"export {facts.get('request', '')}", "export", "text"
     holder = str(facts.get("recipient", one.actor))

@@ -1,10 +1,13 @@
 """The file of an access request: a zip with one index and one file a record.
 
-    index.json                          what is known of every record, exported or not
+    index.json                          what is known of every record that is in it, and how many are not
     records/<ledger>/<position>.json    its exact bytes, or under a masked grant their masked form
 
 Every exported record is proved to be under the ledger's signed checkpoint, opened with every commitment, and asked for
 its customer: no leaf commits to a blind index, so what the index finds may be somebody else's, and is left out.
+
+A restricted record is named nowhere unless the grant names a legal duty: somebody wanted it forgotten, and whoever
+merely may read the ledger is told how many there are. Here a conflict counts that later rule books brought, too.
 
 Of a record that was destroyed before anybody asked nothing is left that could say whose it was. One that an earlier
 request had named is listed by its position and by the disposal that destroyed it.
@@ -71,9 +74,11 @@ class Part:
 
 @dataclass(slots=True)
 class Written:
-    """What is in the file: ledger's uuid -> records; and how many were found and are not what their leaf says."""
+    """What is in the file: ledger's uuid -> records; how many are restricted and are not; and how many were found and
+    are not what their leaf says."""
 
     exported: dict[str, Selection] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
     unsound: int = 0
 
 
@@ -101,8 +106,10 @@ def write(vault: Vault, file: Path, parts: Sequence[Part], customer: str, reques
             rows = writing.rows()
             place = str(part.ledger.id)
             written.exported[place] = Selection.of(writing.exported)
+            written.closed[place] = len(part.closed) + writing.closed
             written.unsound += len(part.unsound)
             scope = part.grant.scope
+            told = [seq for seq in part.unsound if scope.duty or not part.restricted.has(seq, 0)]
             index["ledgers"].append(
                 {
                     "ledger": place,
@@ -114,7 +121,8 @@ def write(vault: Vault, file: Path, parts: Sequence[Part], customer: str, reques
                     "classes": list(scope.classes),
                     "entries_looked_at": part.size,
                     "records": rows,
-                    "unsound": list(part.unsound),
+                    "restricted": written.closed[place],
+                    "unsound": told,
                     "destroyed": [{"seq": seq, "disposal": one or None} for seq, one in sorted(part.gone.items())],
                 }
             )
@@ -127,6 +135,7 @@ class _Writing:
 
     def __init__(self, vault: Vault, part: Part, history: History, archive: zipfile.ZipFile, customer: str) -> None:
         self.exported: list[int] = []
+        self.closed = 0
         self._vault = vault
         self._part = part
         self._archive = archive
@@ -136,12 +145,9 @@ class _Writing:
         self._effective = Effective(vault, part.ledger, history)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Write what was chosen; return what the index says of it, and of what stays closed."""
+        """Write what was chosen; return what the index says of it."""
         part = self._part
-        rows = [row for entry in _proved(self._vault, part.ledger.id, part.chosen) if (row := self._open(entry))]
-        closed = matching.entries(self._vault, part.ledger.id, part.closed)
-        rows += [self._row(entry) | {"state": "restricted"} for entry in closed]
-        return sorted(rows, key=lambda row: int(row["seq"]))
+        return [row for entry in _proved(self._vault, part.ledger.id, part.chosen) if (row := self._open(entry))]
 
     def _open(self, entry: Entry) -> dict[str, Any] | None:
         raw = self._reader.raw(entry)
@@ -149,38 +155,30 @@ class _Writing:
         if record.customer_ref != self._customer or entry.facets is None:
             return None
         place = entry.leaf
+        kept = self._effective.of(place, entry.facets, record)
+        if kept.conflict and not self._part.grant.scope.duty:
+            self.closed += 1
+            return None
         if self._part.grant.scope.fields == "masked":
             raw = msgspec.json.encode(masking.mask(msgspec.json.decode(raw)))
         name = f"records/{self._part.ledger.row.name}/{place.seq}.json"
         _add(self._archive, name, raw)
         self.exported.append(place.seq)
-        kept = self._effective.of(place, entry.facets, record)
-        return self._row(entry) | {
-            "state": "exported",
-            "file": name,
-            "held": bool(self._held.of(place.seq, entry.facets, record)),
-            "keep_until": None if kept.keep_until is None else leaf.instant(kept.keep_until),
-            "rules": list(kept.rules),
-        }
-
-    def _row(self, entry: Entry) -> dict[str, Any]:
-        """What may be said of a record that was not opened; its ``keep_until`` is the one it came with."""
-        place, columns = entry.leaf, entry.facets
-        if columns is None:
-            raise Modified("the record went away while it was exported", place.ledger, place.seq)
+        columns = entry.facets
         full = self._part.grant.scope.fields == "full"
         shown = full or masking.shows(columns.record_id, "id")
         return {
             "seq": place.seq,
+            "state": "exported",
+            "file": name,
             "record_id": columns.record_id if shown else masking.MASKED,
             "occurred_at": _instant(columns.occurred_at),
             "received_at": place.received_at,
-            "restricted": self._part.restricted.has(place.seq, columns.flags),
+            "restricted": kept.conflict or self._part.restricted.has(place.seq, columns.flags),
             "leaf_hash": canonical.b64(leaf_hash(entry.data)),
-            "file": None,
-            "held": None,
-            "keep_until": place.keep_until or None,
-            "rules": list(place.rules),
+            "held": bool(self._held.of(place.seq, columns, record)),
+            "keep_until": None if kept.keep_until is None else leaf.instant(kept.keep_until),
+            "rules": list(kept.rules),
         }
 
 

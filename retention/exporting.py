@@ -7,23 +7,26 @@
     4. decide once more that the grants hold; commit one ``access.exported`` a ledger with the file's digest: the commit
        point. Then the file gets its name
 
-A crash before 4 leaves a hidden directory that nobody was told of, one after it an event whose file was not handed out.
+A crash before 4 leaves a hidden directory that the next export into the same place sweeps away; one after it an event
+whose file was not handed out.
 
 A masked grant must not say whose a record is (vault.search), and an export does: it needs a legal duty beside it. So do
-restricted records under any grant; without one they are listed and stay closed.
+restricted records under any grant; without one they stay closed, and are counted.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from retention.erasure import check_customer, new_name
@@ -41,6 +44,9 @@ from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
 from vault.matching import Terms
 from vault.restricting import Restricted
+
+_HIDDEN: Final = ".reasonvault-export."
+_FILE: Final = "export.zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def export(
             except Stale:
                 continue  # an erasure was asked for meanwhile
             break
-        file = workdir / "export.zip"
+        file = workdir / _FILE
         written = write(vault, file, parts, customer, name)
         sha256 = _digest(file)
         kept = {place: selections.keep(vault, UUID(place), chosen) for place, chosen in written.exported.items()}
@@ -102,9 +108,8 @@ def export(
         told, _ = events.rule(vault, partial(_may_hand_out, vault, name, parts, kept, counts, sha256))
         os.replace(file, out)
         _sync(out.absolute().parent)
-    closed = {str(part.ledger.id): len(part.closed) for part in parts}
     destroyed = sum(len(part.gone) for part in parts)
-    return Exported(name, out, sha256, counts, closed, written.unsound, destroyed, told.seq)
+    return Exported(name, out, sha256, counts, written.closed, written.unsound, destroyed, told.seq)
 
 
 def _look(vault: Vault, ledger: Ledger, customer: str, tag: str) -> Part:
@@ -230,18 +235,39 @@ def _digest(file: Path) -> bytes:
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A private directory beside the file: on the same file system."""
-    if out.is_dir():
-        raise UsageError(f"{out} is a directory: name a file for the export")
+    """A private directory beside the file: on the same file system. It is locked while it is in use."""
+    if out.exists() and not out.is_file():  # a device, too, would be replaced
+        raise UsageError(f"{out} is no file: name one for the export")
+    parent = out.absolute().parent
     try:
-        place = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent)
+        _sweep(parent)
+        place = tempfile.TemporaryDirectory(prefix=_HIDDEN, dir=parent)
     except OSError as error:
         raise UsageError(f"cannot write an export to {out}: {error.strerror}") from None
     try:
-        with place as workdir:
+        with place as workdir, _locked(Path(workdir)):
             yield Path(workdir)
     except OSError as error:
         raise Unavailable(f"cannot write the export: {error.strerror or error}") from None
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what exports that died left behind: directories with a file in them, and nobody who holds their lock."""
+    for one in parent.glob(f"{_HIDDEN}*"):
+        with suppress(OSError):  # not ours, or in use
+            if (one / _FILE).exists() and not one.is_symlink():  # it is locked before there is a file
+                with _locked(one):
+                    shutil.rmtree(one)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync(directory: Path) -> None:

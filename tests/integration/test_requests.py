@@ -222,7 +222,7 @@ def test_a_masked_grant_exports_for_a_duty_only_and_masked(
     assert (record["id"], record["prompt"], record["customer_ref"]) == ("dec-3", MASKED, MASKED)
 
 
-def test_restricted_records_are_listed_and_stay_closed_without_a_duty(
+def test_restricted_records_are_counted_and_named_for_a_duty_only(
     vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path
 ) -> None:
     _erase(vault)
@@ -230,11 +230,15 @@ def test_restricted_records_are_listed_and_stay_closed_without_a_duty(
     cn = str(ledgers.get(vault, "cn").id)
     made = _export(vault.acting(anna), tmp_path / "out.zip")
     assert (made.exported, made.closed) == ({cn: 0}, {cn: len(OF_3)})
-    rows = _index(tmp_path / "out.zip")["ledgers"][0]["records"]
-    assert {(row["state"], row["file"], row["restricted"]) for row in rows} == {("restricted", None, True)}
+    (part,) = _index(tmp_path / "out.zip")["ledgers"]
+    assert (part["records"], part["restricted"]) == ([], len(OF_3))
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert b"dec-3" not in archive.read("index.json")
     granted(vault, anna, olaf, ["cn"], duty="access-right")
     made = _export(vault.acting(anna), tmp_path / "out.zip")
     assert (made.exported, made.closed) == ({cn: len(OF_3)}, {cn: 0})
+    (part,) = _index(tmp_path / "out.zip")["ledgers"]
+    assert {row["restricted"] for row in part["records"]} == {True}
     assert last(vault, "access.exported").facts["duty"] == "access-right"
 
 
