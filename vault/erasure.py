@@ -2,17 +2,19 @@
 
 Believed is a disposal of which all of this is true, as the events ledger says:
 
-    1. it was planned, then approved, then intended, then its cooling-off ended, and then its keys began to die
+    1. it was planned, then approved, then intended, then the cooling-off that it was planned with ended, and then its
+       keys began to die
     2. two people approved who did not plan it, each with a signature that verifies under a key of their own which was
-       registered before the plan (vault.core.destruction)
+       registered before the plan, and were compliance officers to the end (vault.core.destruction). They signed what
+       it is, where its plan stands in the ledger, and its cooling-off
     3. the selections that its events name are stored, and what was destroyed is part of what was planned
     4. the manifest made again, from the plan's positions and the leaves that stand there, is the one that they signed
 
 and, for each record of it:
 
     5. no hold that was open then names it
-    6. keep_until, and the month of every group that it was moved to, were over; a record without a date was dated. An
-       early disposal (two people ordered it) asks for neither
+    6. keep_until, and the month of every group that it was moved to, were over; a record without a date was dated
+       before the plan. An early disposal (two people ordered it) asks for neither
     7. the key of every group that it was ever wrapped under is destroyed
 
 All times are the vault's own: nobody outside vouches for them yet, so they are called self-asserted. Not checked,
@@ -44,6 +46,9 @@ from vault.core.selection import Selection
 from vault.register import Register
 from vault.verdict import Erasure
 
+Dated = Callable[[str, int, int, int], bool]
+"""Says of (ledger, position) whether an event below a position dated it, to a moment (microseconds) or earlier."""
+
 UNEXPLAINED = "its envelope is not there and no erasure explains it"
 Load = Callable[[UUID, str], Selection]
 """Returns the selection of a ledger that a digest names; raises Missing or Modified."""
@@ -56,14 +61,14 @@ class Evidence:
     """What the events ledger says, as far as it was verified.
 
     Attributes:
-        dated: (ledger, position) -> whether an event dated that record; None leaves it unasked.
+        dated: whether a record was dated in time; None leaves it unasked.
         doubt: why none of it is believed; empty where nothing is against it.
     """
 
     tenant: str
     destructions: Destructions
     load: Load
-    dated: Callable[[str, int], bool] | None = None
+    dated: Dated | None = None
     doubt: str = ""
 
 
@@ -99,8 +104,10 @@ class Case:
         if not self._expired:
             return None
         if leaf.keep_until is msgspec.UNSET:
-            if self._dated is not None and not self._dated(leaf.ledger, leaf.seq):
-                return "it had no date, and none was told"
+            # What is told of it afterwards, to make its absence look lawful, comes too late.
+            told = self.told
+            if self._dated is not None and not self._dated(leaf.ledger, leaf.seq, told.disposal.seq, told.at):
+                return "it had no date, and none was told before the plan"
         elif leaf.keep_until > self._until:
             return f"it was to be kept until {leaf.keep_until}"
         return None
@@ -116,7 +123,10 @@ class Case:
         told = self.told
         try:
             self.final = evidence.load(self._ledger, told.final)
-            self.planned = evidence.load(self._ledger, told.disposal.selection)
+            same = (
+                told.disposal.selection == told.final
+            )  # often, and one that is too large to be remembered is read once
+            self.planned = self.final if same else evidence.load(self._ledger, told.disposal.selection)
         except EvidenceError as error:
             return f"what it destroyed cannot be told: {words(error)}"
         if len(self.final - self.planned) or len(self.final) != told.count:

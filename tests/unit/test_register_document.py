@@ -38,7 +38,8 @@ def after(disposals: int, ledgers: int = 10) -> Standing:
         tell("key.created", "service", ledger=at["ledger"], group=group, key="k")
         common = {"manifest": drawn(), "count": RANDOM.randrange(10**6)}
         due = "2030-01-01T00:00:00Z"
-        tell("disposal.planned", "p-0", **at, **common, kind="expiry", selection=drawn(), groups=[group], due=due)
+        plan = {"kind": "expiry", "selection": drawn(), "groups": [group], "due": due, "cooling_off": 259_200}
+        tell("disposal.planned", "p-0", **at, **common, **plan)
         for person, public in OFFICERS[1:]:
             tell("disposal.approved", person, **at, manifest=common["manifest"], signature=drawn(64), key=public)
         tell("disposal.intended", "p-0", **at, not_before=due)
