@@ -32,6 +32,7 @@ from service.commands import (
     trace,
     work,
 )
+from service.commands.words import WORDS
 from service.printing import (
     LinesOut,
     adoption_document,
@@ -277,7 +278,7 @@ def verify(name: str | None, depth: str) -> None:
 @main.command()
 @click.argument("record_id")
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
-@click.option("--purpose", required=True, help="Why you open it; goes into the access event.")
+@click.option("--purpose", required=True, type=WORDS, help="Why you open it; goes into the access event.")
 @click.option("--user", help="Your local account, to read under a grant; without it, the passphrase's holder reads.")
 @click.option("--duty", metavar="WORD", default="", help="The legal duty you open a restricted record for.")
 def show(record_id: str, name: str, purpose: str, user: str | None, duty: str) -> None:
@@ -316,7 +317,7 @@ def report() -> None:
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
 @click.option("--from", "first", type=_DAY, metavar="DATE", help="First day, in the ledger's first jurisdiction.")
 @click.option("--to", "end", type=_DAY, metavar="DATE", help="First day that is no longer included.")
-@click.option("--purpose", required=True, help="Why records are opened; goes into the access event and on page one.")
+@click.option("--purpose", required=True, type=WORDS, help="Why records are opened; printed on page one.")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The PDF to make.")
 @click.option("--user", help="Your local account, to report under a grant; without it, the passphrase's holder does.")
 def evidence(

@@ -20,6 +20,7 @@ import click
 from service import home as homes
 from service.accounts import Accounts
 from service.commands.moments import MOMENT, instant, microseconds, perhaps_microseconds
+from service.commands.words import WORDS
 from service.routes.grants import view
 from service.terminal import Commands, opened_vault, say
 from vault import grants, ledgers, people, producers
@@ -141,8 +142,8 @@ def _as_user(command: Any) -> Any:
 @grant.command("request")
 @_as_user
 @click.option("--ledger", "names", multiple=True, required=True, help="A ledger to open; repeat it.")
-@click.option("--purpose", required=True, help="Why; sealed into the request.")
-@click.option("--case", required=True, help="The case it belongs to; sealed into the request.")
+@click.option("--purpose", required=True, type=WORDS, help="Why; sealed into the request.")
+@click.option("--case", required=True, type=WORDS, help="The case it belongs to; sealed into the request.")
 @click.option("--until", type=MOMENT, required=True, metavar="TIME", help="When the grant ends, UTC.")
 @click.option("--from", "first", type=MOMENT, metavar="TIME", help="Only what occurred from here, UTC.")
 @click.option("--to", "end", type=MOMENT, metavar="TIME", help="Only what occurred before this, UTC.")

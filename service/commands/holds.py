@@ -13,6 +13,7 @@ from retention import holding, holdlist
 from retention.holdlist import Shown
 from service.commands.access import acting, logged_in
 from service.commands.moments import MOMENT, instant, microseconds, perhaps_instant, perhaps_microseconds
+from service.commands.words import WORDS
 from service.terminal import Commands, say
 from vault import ledgers
 from vault.context import Vault
@@ -25,12 +26,20 @@ def hold() -> None:
 
 
 @hold.command("place")
-@click.option("--case", required=True, help="The case it is for; sealed, events show a pseudonym.")
-@click.option("--reason", required=True, help="Why; sealed.")
+@click.option("--case", required=True, type=WORDS, help="The case it is for; sealed, events show a pseudonym.")
+@click.option("--reason", required=True, type=WORDS, help="Why; sealed.")
 @click.option("--ledger", "names", multiple=True, required=True, help="A ledger to look in; repeat it.")
-@click.option("--customer", "customers", multiple=True, help="Records of this customer; repeat it; sealed.")
-@click.option("--conversation", "conversations", multiple=True, help="Records of this conversation; repeat it; sealed.")
-@click.option("--transaction", "transactions", multiple=True, help="Records of this transaction; repeat it; sealed.")
+@click.option("--customer", "customers", multiple=True, type=WORDS, help="Records of this customer; repeat it; sealed.")
+@click.option(
+    "--conversation",
+    "conversations",
+    multiple=True,
+    type=WORDS,
+    help="Of this conversation; repeat it; sealed.",
+)
+@click.option(
+    "--transaction", "transactions", multiple=True, type=WORDS, help="Of this transaction; repeat it; sealed."
+)
 @click.option("--class", "classes", multiple=True, help="Only this record class; repeat it.")
 @click.option("--jurisdiction", "jurisdictions", multiple=True, help="Only records that name this code; repeat it.")
 @click.option("--from", "first", type=MOMENT, metavar="TIME", help="Only what occurred from here, UTC.")

@@ -12,6 +12,7 @@ from retention import imports
 from retention.imports import Run, Told
 from service.commands.access import acting, logged_in
 from service.commands.moments import instant
+from service.commands.words import WORDS
 from service.printing import LinesOut, ingested, refused_path
 from service.terminal import Commands, progress, say
 from vault import ledgers
@@ -31,7 +32,7 @@ def imported() -> None:
 @click.argument("file", type=_FILE)
 @click.option("--ledger", "name", required=True, help="The ledger they go into.")
 @click.option("--producer", required=True, help="Our id of who sent them, a word.")
-@click.option("--reason", required=True, help="Why they come so late; sealed into the request.")
+@click.option("--reason", required=True, type=WORDS, help="Why they come so late; sealed into the request.")
 @click.option("--user", help="Your local account, a compliance officer's; without it, the passphrase's holder asks.")
 def request_import(file: Path, name: str, producer: str, reason: str, user: str | None) -> None:
     """Ask for an import of exactly this file: JSON lines, plain, .gz or .zst. A compliance officer approves it."""

@@ -9,6 +9,7 @@ import click
 from retention import dating
 from service.commands.access import logged_in
 from service.commands.moments import MOMENT, microseconds
+from service.commands.words import WORDS
 from service.terminal import Commands, say
 from vault import ledgers
 from vault.core import leaf
@@ -26,7 +27,7 @@ def records() -> None:
 @click.option("--trigger", type=click.Choice(TRIGGERS), required=True, help="What happened.")
 @click.option("--at", "at", type=MOMENT, required=True, metavar="TIME", help="When it happened, UTC.")
 @click.option("--user", "name", required=True, help="Your local account, a compliance officer's.")
-@click.option("--reason", required=True, help="How you know; sealed into the event.")
+@click.option("--reason", required=True, type=WORDS, help="How you know; sealed into the event.")
 def date_record(record_id: str, ledger: str, trigger: str, at: datetime, name: str, reason: str) -> None:
     """Tell of an event that a record waits for, or that lengthens its period: a relationship that ended, say.
 

@@ -11,6 +11,7 @@ import click
 from retention import requests
 from retention.requests import Left, Request
 from service.commands.access import acting, logged_in
+from service.commands.words import WORDS
 from service.terminal import Commands, say
 from vault import ledgers
 from vault.context import Vault
@@ -23,9 +24,9 @@ def request() -> None:
 
 
 @request.command("erasure")
-@click.option("--customer", required=True, help="Who asks, as records name them; sealed.")
+@click.option("--customer", required=True, type=WORDS, help="Who asks, as records name them; sealed.")
 @click.option("--ledger", "names", multiple=True, required=True, help="A ledger to look in; repeat it.")
-@click.option("--reason", required=True, help="Why, and by which letter; sealed.")
+@click.option("--reason", required=True, type=WORDS, help="Why, and by which letter; sealed.")
 @click.option("--user", "user", help="Your local account; without it, the passphrase's holder enters it.")
 def erasure(customer: str, names: tuple[str, ...], reason: str, user: str | None) -> None:
     """Restrict a customer's records now; they are destroyed when they are due."""
@@ -47,7 +48,7 @@ def erasure(customer: str, names: tuple[str, ...], reason: str, user: str | None
 
 
 @request.command("access")
-@click.option("--customer", required=True, help="Who asks, as records name them; sealed.")
+@click.option("--customer", required=True, type=WORDS, help="Who asks, as records name them; sealed.")
 @click.option("--ledger", "names", multiple=True, required=True, help="A ledger to look in; repeat it.")
 @click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The zip to make.")
 @click.option("--user", "user", required=True, help="Your local account; a grant of yours must cover the ledgers.")
