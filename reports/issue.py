@@ -101,6 +101,8 @@ def beside(out: Path) -> Iterator[Path]:
     """A directory beside the report: on the same file system, and as private as nothing beside it need be."""
     if out.is_dir():
         raise UsageError(f"{out} is a directory: name a file for the report")
+    if out.exists() and not out.is_file():  # a device, too, would be replaced
+        raise UsageError(f"{out} is no file: name one for the report")
     try:
         place = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent)
     except OSError as error:

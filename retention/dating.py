@@ -32,6 +32,8 @@ from vault.reading import denial
 from vault.sealing import id_tag
 
 _BATCH: Final = 250
+_WORTH_TELLING: Final = 10_000
+"""Entries without a follow-up; so many are not looked at twice."""
 _MOST_WAITING: Final = 200
 """Follow-ups that wait for their record, a ledger: what fits into an event. See ``dating.within``."""
 
@@ -107,6 +109,9 @@ def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:
         return {}
     seqs = sorted({*waiting, *followups.positions(vault, ledger, first, ledger.size)})
     if not seqs:
+        if ledger.size - first >= _WORTH_TELLING:
+            nothing = {"opened": 0, "dated": 0, "waiting": 0, "given_up": 0, "not_counted": 0}
+            events.record(vault, "followups.read", {"ledger": place, "size": ledger.size, "waiting_for": [], **nothing})
         return {}
     facts = {"ledger": place, "count": len(seqs), "first": seqs[0], "last": seqs[-1]}
     events.record(vault, "followups.opened", facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,9 @@ def test_it_can_be_issued_again_and_none_without_a_disposal(board: Board, tmp_pa
         issue_certificate(board.cooled, "d-none", tmp_path / "c.pdf")
     with pytest.raises(UsageError, match="is a directory"):
         issue_certificate(board.cooled, plan.id, tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no file"):  # as a device would be, it is not replaced
+        issue_certificate(board.cooled, plan.id, tmp_path / "pipe")
     assert len(happened(board.today, "certificate.issued")) == 2
 
 

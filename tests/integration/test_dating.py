@@ -18,7 +18,7 @@ from tests.support.acting import happened, hire, last
 from tests.support.books import book
 from tests.support.decisions import decision, spelled
 from tests.support.vault import Installation
-from vault import events, intake, ledgers
+from vault import events, followups, intake, ledgers
 from vault.context import Actor, Vault
 from vault.core import leaf
 from vault.core.errors import Denied, Missing, Modified, UsageError
@@ -127,6 +127,27 @@ def test_it_is_announced_before_it_is_opened_and_read_once(vault: Vault, waiting
     take(vault, waiting, decision(4))
     assert dating.date_all(vault)["opened"] == 0
     assert len(happened(vault, "followups.opened")) == 1
+
+
+def test_many_entries_without_a_follow_up_are_looked_at_once(
+    vault: Vault, waiting: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dating, "_WORTH_TELLING", 3)
+    looked, positions = [], followups.positions
+    monkeypatch.setattr(
+        followups,
+        "positions",
+        lambda vault, ledger, first, end: looked.append(first) or positions(vault, ledger, first, end),
+    )
+    take(vault, waiting, decision(1), decision(2))
+    assert dating.date_all(vault, waiting)["opened"] == 0
+    assert not happened(vault, "followups.read")  # so few are looked at again
+    take(vault, waiting, decision(3))
+    waiting = ledgers.get(vault, waiting.row.name)
+    assert dating.date_all(vault, waiting)["opened"] == 0
+    take(vault, waiting, follow_up(4, "dec-1"))
+    assert dating.date_all(vault, ledgers.get(vault, waiting.row.name))["dated"] == 1
+    assert looked == [0, 0, 4]
 
 
 def test_a_run_that_died_does_not_date_twice(vault: Vault, waiting: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
