@@ -118,6 +118,7 @@ def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:
     known = {(seq, one.trigger, one.by) for seq, all_ in history.dated(place).items() for one in all_}
     still: list[tuple[int, str]] = []
     unsound: list[int] = []
+    missing: set[str] = set()
     dated = others = 0
     for start in range(0, len(seqs), _BATCH):
         reports = followups.read(vault, ledger, seqs[start : start + _BATCH])
@@ -129,8 +130,10 @@ def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:
         others += len(told) - len(happened)
         still += [(one.seq, one.producer) for one in reports.found if one.missing]
         unsound += reports.unsound
+        missing.update(*(one.missing for one in reports.found))
     if unsound:  # it could have made a record be kept longer
         raise Modified("a follow-up is not what its leaf promised", place, unsound[0])
+    followups.require_absent(vault, ledger, missing)
     kept = dating.within(still, _MOST_WAITING)
     counts = {"opened": len(seqs), "dated": dated, "waiting": len(kept), "given_up": len(still) - len(kept)}
     counts["not_counted"] = others

@@ -43,6 +43,8 @@ _PAGE: Final = 2000
 _BEGINS: Final = b'{"facets":"'
 """Of every record's leaf, and of no other: its members stand in canonical order."""
 _DIGEST: Final = 43
+_ID_TAG: Final = b'"id_tag":"'
+_TAG: Final = 22
 
 
 class Target(NamedTuple):
@@ -58,7 +60,7 @@ class FollowUp(NamedTuple):
 
     Attributes:
         targets: the records it dates that the ledger has.
-        missing: how many it names that the ledger does not have yet.
+        missing: ids that it names and that no id tag leads to; see ``require_absent``.
         executed: ``decision.executed_at``; None where it does not say.
         received: when the vault got it; ``occurred`` where two people approved that it came so late, in an import.
     """
@@ -66,7 +68,7 @@ class FollowUp(NamedTuple):
     seq: int
     producer: str
     targets: tuple[Target, ...]
-    missing: int
+    missing: tuple[str, ...]
     occurred: int
     executed: int | None
     received: int
@@ -143,6 +145,23 @@ def find(vault: Vault, ledger: Ledger, ids: Iterable[str]) -> dict[str, Target]:
     return found
 
 
+def require_absent(vault: Vault, ledger: Ledger, ids: Collection[str]) -> None:
+    """Look for records of these ids in every leaf: whoever edits the column of id tags hides a record from what would
+    have lengthened its period. Takes as long as reading the ledger's leaves, where there are ids.
+
+    Raises:
+        Modified: one is there, and its id tag does not lead to it.
+        Forked: the ledger is not the one that was signed.
+    """
+    key = vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key)
+    tags = {canonical.b64_bytes(id_tag(key, one)) for one in ids}
+    for start in range(0, ledger.size if tags else 0, _SPAN):
+        for seq, data, _ in leaves.signed(vault, ledger.id, range(start, min(ledger.size, start + _SPAN))):
+            at = data.find(_ID_TAG, _DIGEST) + len(_ID_TAG)
+            if data.startswith(_BEGINS) and data[at : at + _TAG] in tags:
+                raise Modified("the id tag of a record does not lead to it", str(ledger.id), seq)
+
+
 def _told(
     place: RecordLeaf, columns: Facets, record: Record, ids: Sequence[str], targets: dict[str, Target]
 ) -> FollowUp:
@@ -152,7 +171,7 @@ def _told(
         place.seq,
         place.producer,
         tuple(targets[one] for one in ids if one in targets),
-        sum(one not in targets for one in ids),
+        tuple(one for one in ids if one not in targets),
         occurred,
         None if executed is None else _us(executed),
         occurred if columns.flags & Flag.IMPORTED else leaf.microseconds(place.received_at),

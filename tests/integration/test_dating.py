@@ -133,12 +133,14 @@ def test_many_entries_without_a_follow_up_are_looked_at_once(
     vault: Vault, waiting: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dating, "_WORTH_TELLING", 3)
-    looked, positions = [], followups.positions
-    monkeypatch.setattr(
-        followups,
-        "positions",
-        lambda vault, ledger, first, end: looked.append(first) or positions(vault, ledger, first, end),
-    )
+    looked: list[int] = []
+    positions = followups.positions
+
+    def look(vault: Vault, ledger: Ledger, first: int, end: int) -> list[int]:
+        looked.append(first)
+        return positions(vault, ledger, first, end)
+
+    monkeypatch.setattr(followups, "positions", look)
     take(vault, waiting, decision(1), decision(2))
     assert dating.date_all(vault, waiting)["opened"] == 0
     assert not happened(vault, "followups.read")  # so few are looked at again
@@ -295,6 +297,18 @@ def test_a_waiting_follow_up_that_went_away_stops_its_ledger(
     take(vault, waiting, decision(9))
     with pytest.raises(Missing, match="seq 1"):
         dating.date_all(vault)
+
+
+def test_a_record_that_is_hidden_from_its_follow_up_stops_its_ledger(
+    vault: Vault, waiting: Ledger, tampering: Tampering
+) -> None:
+    take(vault, waiting, decision(1), follow_up(2, "dec-1", "dec-9"))
+    with tampering() as owner:
+        edited = "UPDATE vault.entry SET id_tag = decode(repeat('00', 16), 'hex') WHERE ledger_id = %s AND seq = 1"
+        owner.execute(edited, [waiting.id])
+    with pytest.raises(Modified, match="seq 1"):
+        dating.date_all(vault)
+    assert happened(vault, "followups.read") == []
 
 
 def test_a_damaged_follow_up_stops_its_ledger_and_the_others_of_it_count(
