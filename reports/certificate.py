@@ -133,6 +133,8 @@ def _attachments(vault: Vault, facts: CertificateFacts, workdir: Path) -> Iterat
             yield Attachment(name, words, TEXT, selection.text(ledger, found))
     yield Attachment("facts.json", "Everything this certificate says, for machines", JSON, _json(facts))
     yield Attachment("approvals.json", "Statements, signatures and public keys", JSON, _json(facts.approvers))
+    for at, one in enumerate(facts.approvers, 1):
+        yield Attachment(f"statement-{at}.txt", "What an approver signed", TEXT, one.statement.encode("ascii"))
     yield Attachment("keys.json", "Every key that ever wrapped a destroyed record", JSON, _json(facts.keys))
     yield Attachment(
         "events.jsonl", "The events behind it, each with its way to a checkpoint", JSON_LINES, _events(vault, facts)

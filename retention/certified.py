@@ -61,7 +61,7 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True)
 class ApproverFacts:
-    """One approval. ``signed`` are the bytes that the signature is over, base64url like key and signature."""
+    """One approval. ``statement`` is the text that the signature is over, ASCII; key and signature are base64url."""
 
     person: str
     at: str
@@ -70,7 +70,7 @@ class ApproverFacts:
     fingerprint: str
     registered: int
     signature: str
-    signed: str
+    statement: str
     counts: bool
 
 
@@ -93,7 +93,8 @@ class CertificateFacts:
         moved_before: left behind by an earlier, interrupted look.
         ranges: first and last positions of what was destroyed; empty where there are more than ``MOST_RANGES``.
         keys: every one that ever wrapped a destroyed record key.
-        epochs_tried: epoch keys of the dead groups, none of which opened.
+        epochs_tried: epoch keys of the dead groups that the last run tried, none of which opened; 0 where an earlier
+            run had tried all of them and taken them away.
         copies: what may still exist elsewhere, and until when.
         destroyed_at: when the last key died; "" where nothing was left to destroy.
     """

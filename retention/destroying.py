@@ -113,8 +113,8 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
     dating.date_all(vault)  # what was reported by now counts
     for _ in range(_TRIES):
         manifest = manifest_of(vault, ledger.id, planned)
-        governance = vault.register.standing().governance
-        why = rules.why_no_destruction(governance, disposal, vault.tenant, manifest, vault.clock())
+        now = vault.register.standing()
+        why = rules.why_no_destruction(now.governance, now.people, disposal, vault.tenant, manifest, vault.clock())
         if why is not None:
             raise Denied(why)
         # 5: whatever comes after this look at the events is caught by 7
@@ -196,7 +196,9 @@ def _commit(vault: Vault, ledger: Ledger, disposal: Disposal, manifest: bytes, c
         found = standing.governance.disposals[disposal.id]
         if found.state == "destroying":
             return Ruling([], None)  # somebody else was first
-        why = rules.why_no_destruction(standing.governance, found, vault.tenant, manifest, vault.clock())
+        why = rules.why_no_destruction(
+            standing.governance, standing.people, found, vault.tenant, manifest, vault.clock()
+        )
         if why is not None:
             raise Denied(why)
         if rules.is_stale(standing.governance, checked):

@@ -19,20 +19,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from retention.destroying import Outcome, find, run
 from retention.looking import Progress
-from retention.plan import Plan, manifest_of, plan, quiet
+from retention.plan import CoolingOff, Plan, manifest_of, plan, quiet
 from vault import events, ledgers, selections
 from vault.context import Vault
 from vault.core import canonical, leaf
 from vault.core import disposal as rules
 from vault.core.errors import Denied, Modified, Unknown, VaultError
-from vault.core.governance import Approval, Disposal, DisposalKind
+from vault.core.governance import Approval, Disposal
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
@@ -42,17 +42,7 @@ __all__ = ["CoolingOff", "Outcome", "approve", "cancel", "find", "plan", "plan_d
 _MOST_PLANS: Final = 40
 
 
-class CoolingOff(NamedTuple):
-    """Seconds between the second approval and the destruction, in which anybody can object."""
-
-    expiry: int = 72 * 3600
-    early: int = 72 * 3600
-
-    def of(self, kind: DisposalKind) -> int:
-        return self.early if kind == "early" else self.expiry
-
-
-def approve(vault: Vault, name: str, key: Ed25519PrivateKey, cooling_off: CoolingOff | None = None) -> Disposal:
+def approve(vault: Vault, name: str, key: Ed25519PrivateKey) -> Disposal:
     """Sign a disposal as whoever acts; the second approval begins its cooling-off in the same transaction.
 
     The manifest is made again first, so nobody signs for entries that are not there.
@@ -63,7 +53,6 @@ def approve(vault: Vault, name: str, key: Ed25519PrivateKey, cooling_off: Coolin
         Modified, Missing: the manifest is not that of the entries that stand there.
     """
     person, public = vault.actor.name, key.public_key().public_bytes_raw()
-    waits = cooling_off or CoolingOff()
     _require_officer(vault, name)
     asked = find(vault, name)
     place = UUID(asked.ledger)
@@ -86,8 +75,8 @@ def approve(vault: Vault, name: str, key: Ed25519PrivateKey, cooling_off: Coolin
             return refuse(Denied(why), _denied("disposal.approve", name, "four_eyes"))
         made = replace(found, approvals=(*found.approvals, Approval(person, standing.size, signature, facts["key"])))
         happened = [Event("disposal.approved", facts)]
-        if rules.why_no_intent(standing.governance, made, vault.tenant) is None:
-            happened.append(_intent(vault, standing, made, waits.of(found.kind)))
+        if rules.why_no_intent(standing.governance, standing.people, made, vault.tenant) is None:
+            happened.append(_intent(vault, standing, made))
         return Ruling(happened, None)
 
     events.rule(vault, decide)
@@ -122,7 +111,7 @@ def listing(vault: Vault) -> list[Disposal]:
     return sorted(vault.register.standing().governance.disposals.values(), key=lambda one: one.seq)
 
 
-def plan_due(vault: Vault, progress: Progress = quiet) -> list[Plan]:
+def plan_due(vault: Vault, progress: Progress = quiet, cooling_off: CoolingOff = CoolingOff()) -> list[Plan]:  # noqa: B008
     """Plan what is due in every ledger, and return what was planned.
 
     Raises:
@@ -131,7 +120,7 @@ def plan_due(vault: Vault, progress: Progress = quiet) -> list[Plan]:
 
     def every(ledger: Ledger) -> list[Plan]:
         made: list[Plan] = []
-        while len(made) < _MOST_PLANS and (one := plan(vault, ledger, progress=progress)).id:
+        while len(made) < _MOST_PLANS and (one := plan(vault, ledger, cooling_off=cooling_off, progress=progress)).id:
             made.append(one)
         return made
 
@@ -162,15 +151,14 @@ def _each(items: list[Any], work: Callable[[Any], Any]) -> list[Any]:
     return done
 
 
-def _intent(vault: Vault, standing: Standing, made: Disposal, seconds: int) -> Event:
+def _intent(vault: Vault, standing: Standing, made: Disposal) -> Event:
     """Step 4. Positions of events are known under the lock: the approval's is the next."""
-    sound = rules.sound_approvals(standing.governance, made, vault.tenant)
+    sound = rules.sound_approvals(standing.governance, standing.people, made, vault.tenant)
     facts = {
         "disposal": made.id,
         "manifest": made.manifest,
         "approvals": [one.seq for one in sound],
-        "not_before": leaf.instant(rules.cooling_off_ends(made, vault.clock(), seconds)),
-        "cooling_off": seconds,
+        "not_before": leaf.instant(rules.cooling_off_ends(made, vault.clock())),
     }
     return Event("disposal.intended", facts)
 

@@ -38,9 +38,9 @@ __all__ = ["CertificateFacts", "collect", "document", "view"]
 def view(vault: Vault, name: str) -> dict[str, Any]:
     """Return a disposal as it stands. Raises ``Unknown`` where there is none of that id."""
     disposal = find(vault, name)
-    governance = vault.register.standing().governance
+    now = vault.register.standing()
     steps = _steps(History.read(vault), disposal)
-    counted = {one.person for one in rules.sound_approvals(governance, disposal, vault.tenant)}
+    counted = {one.person for one in rules.sound_approvals(now.governance, now.people, disposal, vault.tenant)}
     planned, final, done = steps["disposal.planned"], steps.get("disposal.destroying"), steps.get("disposal.done")
     waits = "" if disposal.state in ("done", "cancelled") else rules.why_not_now(disposal, vault.clock()) or ""
     if disposal.state == "destroying":
@@ -55,6 +55,9 @@ def view(vault: Vault, name: str) -> dict[str, Any]:
         "entries": disposal.count,
         "groups": list(disposal.groups),
         "manifest": disposal.manifest,
+        "due": leaf.instant(disposal.due) if disposal.due else None,
+        "planned": disposal.seq,
+        "cooling_off_seconds": disposal.cooling_off,
         "planned_by": disposal.requested_by,
         "planned_at": _seconds(disposal.planned_at),
         "excepted": {reason: planned.facts.get(reason, 0) for reason in EXCEPTIONS},
@@ -135,7 +138,7 @@ def collect(vault: Vault, name: str) -> CertificateFacts:
         deleted=done.facts["deleted"],
         approvers=_approvers(vault, disposal, told),
         intended_at=_seconds(intended.at),
-        cooling_off_seconds=intended.facts.get("cooling_off", disposal.not_before - intended.at // 1_000_000),
+        cooling_off_seconds=disposal.cooling_off,
         not_before=leaf.instant(disposal.not_before),
         before=_position(final or done),
         after=_position(done),
@@ -230,7 +233,7 @@ def _approvers(vault: Vault, disposal: Disposal, told: Sequence[EventLeaf]) -> t
                 approvers.fingerprint(public),
                 max(registered, default=0),
                 one.signature,
-                canonical.b64(rules.signed_bytes(disposal, vault.tenant, one.person)),
+                rules.signed_bytes(disposal, vault.tenant, one.person).decode("ascii"),
                 signed and bool(registered),
             )
         )

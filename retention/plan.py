@@ -65,6 +65,16 @@ class Plan(NamedTuple):
     looked: int
 
 
+class CoolingOff(NamedTuple):
+    """Seconds between the second approval and the destruction, in which anybody can object. Fixed with the plan."""
+
+    expiry: int = 72 * 3600
+    early: int = 72 * 3600
+
+    def of(self, kind: DisposalKind) -> int:
+        return self.early if kind == "early" else self.expiry
+
+
 class Stale(VaultError):
     """Somebody planned meanwhile: look again. Never shown to anybody."""
 
@@ -82,6 +92,7 @@ def plan(
     kind: DisposalKind = "expiry",
     records: Sequence[int] = (),
     reason: str = "",
+    cooling_off: CoolingOff = CoolingOff(),  # noqa: B008
     progress: Progress = quiet,
 ) -> Plan:
     """Plan a disposal of what is due in a ledger, the events ledger's sealed details included.
@@ -116,7 +127,7 @@ def plan(
             return made
         known = {one.id for one in rules.unfinished(governance, ledger.id)}
         try:
-            return _tell(vault, made, sight, history, known, reason)
+            return _tell(vault, made, sight, history, known, reason, cooling_off.of(kind))
         except Stale:
             continue
 
@@ -255,7 +266,15 @@ def _made(vault: Vault, ledger: UUID, kind: DisposalKind, sight: Sight) -> Plan:
     return Plan("", kind, ledger, manifest.count, groups, digest, sight.counts, sight.holds, sight.looked)
 
 
-def _tell(vault: Vault, made: Plan, sight: Sight, history: History, known: Collection[str], reason: str) -> Plan:
+def _tell(
+    vault: Vault,
+    made: Plan,
+    sight: Sight,
+    history: History,
+    known: Collection[str],
+    reason: str,
+    cooling_off: int,
+) -> Plan:
     """Step 2."""
     chosen = Selection.of(seq for seq, _ in sight.doomed)
     name = "d-" + b32encode(urandom(10)).decode().lower()
@@ -267,6 +286,7 @@ def _tell(vault: Vault, made: Plan, sight: Sight, history: History, known: Colle
         "selection": selections.keep(vault, made.ledger, chosen),
         "count": made.entries,
         "groups": list(made.groups),
+        "cooling_off": cooling_off,
         "rulebook": canonical.b64(history.books[-1].digest),
         "checked": history.size,
         **{reason: made.excepted.get(reason, 0) for reason in EXCEPTIONS},

@@ -13,11 +13,11 @@ them signed.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
 from vault.core.errors import Modified
-from vault.core.leaf import EventLeaf
+from vault.core.leaf import EventLeaf, microseconds
 from vault.core.standing import Standing, interesting
 from vault.erasure import Evidence, Load
 
@@ -36,7 +36,7 @@ class Testimony:
         self.fault: tuple[int, str] | None = None
         self._signed = signed
         self._standing = Standing()
-        self._dated: dict[str, array[int]] = defaultdict(lambda: array("Q"))
+        self._dated: dict[str, _Dates] = defaultdict(_Dates)
         self._waiting: list[EventLeaf] = []
 
     def take(self, leaf: EventLeaf) -> None:
@@ -68,24 +68,36 @@ class Testimony:
             doubt = f"the event at seq {self.fault[0]} cannot be read, so no erasure is believed"
         return Evidence(tenant, self._standing.destructions, load, self._is_dated, doubt)
 
-    def _is_dated(self, ledger: str, seq: int) -> bool:
-        dated = self._dated.get(ledger, ())
-        at = bisect_left(dated, seq)
-        return at < len(dated) and dated[at] == seq
+    def _is_dated(self, ledger: str, seq: int, before: int, until: int) -> bool:
+        dated = self._dated.get(ledger)
+        return dated is not None and dated.has(seq, before, until)
 
     def _count(self, leaf: EventLeaf) -> None:
         try:
             if leaf.event == "record.dated":
-                self._date(leaf.facts["ledger"], leaf.facts["seq"])
-            else:
+                self._dated[leaf.facts["ledger"]].add(leaf.facts["seq"], leaf.seq, microseconds(leaf.facts["at"]))
+            if interesting(leaf.event):
                 self._standing.take(leaf.event, leaf.actor, leaf.facts, leaf.seq, leaf.at)
         except (Modified, KeyError, TypeError, ValueError, OverflowError) as error:
             words = str(error) if isinstance(error, Modified) else f"the event {leaf.event} does not have its facts"
             self.fault = self.fault or (leaf.seq, words.partition(" at ")[0])
 
-    def _date(self, ledger: str, seq: int) -> None:
-        dated = self._dated[ledger]
-        if dated and seq < dated[-1]:
-            insort(dated, seq)
-        else:
-            dated.append(seq)
+
+class _Dates:
+    """Which records of a ledger were dated, by which events and to what: 24 bytes a date."""
+
+    def __init__(self) -> None:
+        self._seqs = array("Q")  # ascending
+        self._events = array("Q")
+        self._moments = array("q")
+
+    def add(self, seq: int, event: int, moment: int) -> None:
+        """Take one: an event at a position of the events ledger, that tells of a moment (microseconds)."""
+        at = bisect_right(self._seqs, seq)
+        for column, value in ((self._seqs, seq), (self._events, event), (self._moments, moment)):
+            column.insert(at, value)
+
+    def has(self, seq: int, before: int, until: int) -> bool:
+        """Say whether an event below ``before`` dated a record to ``until`` or earlier."""
+        found = range(bisect_left(self._seqs, seq), bisect_right(self._seqs, seq))
+        return any(self._events[at] < before and self._moments[at] <= until for at in found)

@@ -23,7 +23,7 @@ from bench.measure import Peak, Reading, Stopwatch
 from bench.retention import archive
 from bench.retention.timing import APPROVE, PLAN, RUN, Timing
 from retention import approvers, destroying, disposal, imports
-from retention.plan import plan
+from retention.plan import CoolingOff, plan
 from service import wiring
 from vault import audit, generations, ledgers, moving, people, shred
 from vault.context import Actor, Vault
@@ -35,6 +35,7 @@ from vault.settling import Status
 from vault.verdict import Depth
 
 _CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
+_AT_ONCE = CoolingOff(0, 0)
 _NAMES = ("olaf", "petra", "rita")
 _VERIFIER = urlsafe_b64encode(bytes(32)).decode().rstrip("=")  # of no password: nobody logs in
 
@@ -121,7 +122,7 @@ def make_plan(task: Task, clock: Stopwatch) -> Answer:
     with wiring.open_for_retention(task.home, PHRASE) as vault:
         now = archive.MOMENTS[task.tenth]
         with clock, Timing(PLAN) as timing:
-            made = plan(_as(vault, task.officers[0]), ledgers.get(vault, LEDGER), now=now)
+            made = plan(_as(vault, task.officers[0]), ledgers.get(vault, LEDGER), now=now, cooling_off=_AT_ONCE)
     if not made.id:
         raise Wrong("nothing was due")
     return Answer(clock.reading(made.entries), timing.seconds(), disposal=made.id, groups=len(made.groups))
@@ -129,10 +130,9 @@ def make_plan(task: Task, clock: Stopwatch) -> Answer:
 
 def approve(task: Task, clock: Stopwatch) -> Answer:
     """Approve as the other two; cooling-off takes no time here."""
-    at_once = disposal.CoolingOff(0, 0)
     with wiring.open_for_retention(task.home, PHRASE) as vault, clock, Timing(APPROVE) as timing:
         for at in (1, 2):
-            told = disposal.approve(_as(vault, task.officers[at]), task.disposal, _key(at), at_once)
+            told = disposal.approve(_as(vault, task.officers[at]), task.disposal, _key(at))
     time.sleep(max(0.0, told.not_before - time.time()))
     return Answer(clock.reading(told.count), timing.seconds())
 

@@ -18,6 +18,7 @@ from service import home as homes
 from service import wiring
 from service.commands.access import acting, logged_in
 from service.commands.approver import passphrase
+from service.commands.words import WORDS
 from service.retention_settings import read_disposal
 from service.terminal import Commands, progress, say
 from vault import ledgers, whereabouts
@@ -41,7 +42,8 @@ def disposal() -> None:
 def plan_disposal(name: str, month: str | None, user: str | None) -> None:
     """Open everything that may be due, and freeze what is due and free. Nothing is destroyed."""
     with acting(user) as vault, progress("looking") as told:
-        made = disposals.plan(vault, _ledger(vault, name), month=month, progress=told)
+        waits = read_disposal(homes.default_path())
+        made = disposals.plan(vault, _ledger(vault, name), month=month, cooling_off=waits, progress=told)
     _say_plan(made)
 
 
@@ -73,11 +75,10 @@ def show_disposal(disposal_id: str) -> None:
 @click.option("--key", "file", type=click.Path(path_type=Path), required=True, help="Your approver's key.")
 @click.option("--user", "user", required=True, help="Your local account; its password is asked for.")
 def approve_disposal(disposal_id: str, file: Path, user: str) -> None:
-    """Sign the manifest with your own key. The second approval begins the cooling-off."""
+    """Sign the plan with your own key. The second approval begins the cooling-off."""
     key = approvers.read_private(file, passphrase)
-    waits = read_disposal(homes.default_path())
     with logged_in(user) as vault:
-        made = disposals.approve(vault, disposal_id, key, waits)
+        made = disposals.approve(vault, disposal_id, key)
         document = evidence_of.view(vault, made.id)
     say("\n".join(_lines(document)), document)
 
@@ -132,14 +133,15 @@ def certificate(disposal_id: str, out: Path | None) -> None:
 @click.command("shred")
 @click.argument("record_ids", nargs=-1, required=True, metavar="RECORD_ID...")
 @click.option("--ledger", "name", required=True, help="The ledger's name.")
-@click.option("--reason", required=True, help="Why before it is due; sealed into the plan.")
+@click.option("--reason", required=True, type=WORDS, help="Why before it is due; sealed into the plan.")
 @click.option("--user", "user", help=_USER)
 def shred(record_ids: tuple[str, ...], name: str, reason: str, user: str | None) -> None:
     """Plan to destroy records before they are due. Two people approve it like any disposal; held ones are refused."""
     with acting(user) as vault:
         ledger = ledgers.get(vault, name)
         seqs = whereabouts.positions(vault, ledger, record_ids)
-        made = disposals.plan(vault, ledger, kind="early", records=seqs, reason=reason)
+        waits = read_disposal(homes.default_path())
+        made = disposals.plan(vault, ledger, kind="early", records=seqs, reason=reason, cooling_off=waits)
     _say_plan(made)
 
 
@@ -206,6 +208,8 @@ def _row(one: Disposal, names: dict[str, str]) -> dict[str, Any]:
 def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield f"{document['disposal']}  {document['state']}  {document['kind']}  ledger {document['ledger']}"
     yield f"{_entries(document['entries'])} in {', '.join(document['groups'])}, manifest {document['manifest']}"
+    due = f"due {document['due']}" if document["due"] else "BEFORE IT IS DUE"
+    yield f"{due}; cooling-off {document['cooling_off_seconds']} s; planned at event {document['planned']}"
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in document["excepted"].items() if count)
     yield f"left behind when planned: {left or 'none'}"
     for one in document["approvals"]:
@@ -233,7 +237,7 @@ def _certified(facts: CertificateFacts) -> Iterator[str]:
     )
     for key in facts.keys:
         yield f"key {key.key} ({key.provider}): {key.state}, destroyed {key.destroyed_at or 'not'}, event {key.event}"
-    yield f"none of {facts.epochs_tried} epoch keys opened; {facts.deleted} envelopes deleted"
+    yield f"{_tried(facts.epochs_tried, facts.destroyed)}; {facts.deleted} envelopes deleted"
     for one in facts.approvers:
         yield f"approved by {one.person} with {one.fingerprint}{'' if one.counts else ': does not count'}"
     yield f"cooling-off {facts.cooling_off_seconds} s from {facts.intended_at}"
@@ -257,7 +261,12 @@ def _outcome(done: Outcome) -> dict[str, Any]:
 def _outcome_words(done: Outcome) -> str:
     if not done.entries:
         return f"{done.id} is done: nothing of it was left to destroy, {_entries(done.excepted)} kept"
-    return (
-        f"{done.id} is done: {_entries(done.entries)} destroyed, {done.excepted} kept;"
-        f" none of {done.epochs_tried} epoch keys opens"
-    )
+    tried = _tried(done.epochs_tried, done.entries)
+    return f"{done.id} is done: {_entries(done.entries)} destroyed, {done.excepted} kept; {tried}"
+
+
+def _tried(epochs: int, destroyed: int) -> str:
+    if epochs or not destroyed:
+        return f"none of {epochs} epoch keys opens"
+    # Whoever takes the wrapped keys away has tried every one of them before.
+    return "no epoch key opened: an earlier run, interrupted after it, tried them all and took them away"

@@ -27,11 +27,12 @@ def checkpoints(vault: Vault, steps: Steps) -> Counts:
     return {"signed": signing.sign_all(vault, steps)}
 
 
-def plan_disposals(vault: Vault, steps: Steps) -> Counts:
+def plan_disposals(home: Path, vault: Vault, steps: Steps) -> Counts:
     """Plan the disposal of every group that is due. Nothing is approved here, and nothing dies."""
     from retention import disposal
+    from service.retention_settings import read_disposal
 
-    plans = disposal.plan_due(vault, steps)
+    plans = disposal.plan_due(vault, steps, read_disposal(home))
     return {"planned": len(plans), "entries": sum(plan.entries for plan in plans)}
 
 

@@ -101,7 +101,7 @@ def _with_home(run: Callable[..., Counts]) -> Callable[[Path, Parameters], Work]
 
 _KINDS: Mapping[str, _Kind] = {
     "checkpoints": _Kind("signs what was committed and not signed", _plain(bodies.checkpoints)),
-    "disposal.plan": _Kind("plans the disposal of due groups; approves nothing", _plain(bodies.plan_disposals)),
+    "disposal.plan": _Kind("plans the disposal of due groups; approves nothing", _with_home(bodies.plan_disposals)),
     "disposal.run": _Kind("executes disposals that are approved and cooled off", _plain(bodies.run_disposals)),
     "erased.proof": _Kind("proves that destroyed records do not open", _plain(bodies.prove_erasure)),
     "holds.inherit": _Kind("puts new records under the holds they match", _plain(bodies.inherit_holds)),

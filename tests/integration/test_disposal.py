@@ -284,8 +284,8 @@ def test_cooling_off_is_waited_for_and_a_key_that_was_removed_counts_no_more(boa
 
 
 def test_without_cooling_off_it_says_so(board: Board) -> None:
-    made = board.planned("sg")
-    board.approve(made, disposal.CoolingOff(expiry=0))
+    made = board.planned("sg", cooling_off=disposal.CoolingOff(expiry=0))
+    board.approve(made)
     destroying.run(later(board.due, 5_000_000), made.id)
     assert evidence_of.collect(board.cooled, made.id).cooling_off_seconds == 0
 

@@ -208,6 +208,7 @@ def _plan(vault: Vault, cn: UUID, seqs: list[int], *steps: str) -> str:
             "count": len(seqs),
             "groups": [],
             "due": soon,
+            "cooling_off": 0,
         },
         "intended": {"approvals": [], "not_before": soon},
         "destroying": {"selection": digest, "count": len(seqs), "holds_at": 10**6},

@@ -294,7 +294,7 @@ def test_what_was_destroyed_since_somebody_asked_is_told(
     cn = ledgers.get(vault, "cn").id
     digest = selections.keep(vault, cn, Selection.of([3, 4]))
     facts = {"disposal": "d-1", "manifest": digest, "selection": digest, "count": 2, "ledger": str(cn), "groups": []}
-    recorded(vault, vault.actor, "disposal.planned", **facts, kind="expiry")
+    recorded(vault, vault.actor, "disposal.planned", **facts, kind="expiry", cooling_off=0)
     recorded(
         vault,
         vault.actor,

@@ -79,10 +79,10 @@ class Board:
         assert found is not None
         return plan(vault, found, **more)
 
-    def approve(self, made: Plan, waits: disposal.CoolingOff | None = None) -> Disposal:
+    def approve(self, made: Plan) -> Disposal:
         """Approve as the other two."""
-        disposal.approve(self.acting(1), made.id, self.key(1), waits)
-        return disposal.approve(self.acting(2), made.id, self.key(2), waits)
+        disposal.approve(self.acting(1), made.id, self.key(1))
+        return disposal.approve(self.acting(2), made.id, self.key(2))
 
     def intended(self, ledger: str, **more: Any) -> Plan:
         """Plan and approve."""

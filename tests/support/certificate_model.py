@@ -11,6 +11,22 @@ from retention.copies import Copy
 _LEDGER = "7c1f0a52-6b39-4f0e-9a77-2f1f1d5f0f3e"
 _DIGEST = "yF6Tn8m3o0bQmXrFz5u7Vw9A1c2E4g6I8k0M2o4Q6s8"
 
+_STATEMENT = "\n".join(
+    (
+        "reasonvault disposal approval/1",
+        "b2c8e0a4-1f7d-4c6b-9d53-0a9b8c7d6e5f",
+        "d-20361104-5d0f6f1b2c",
+        "expiry",
+        _LEDGER,
+        _DIGEST,
+        "4815",
+        "2036-10-31T16:00:00Z",
+        "30090",
+        "259200",
+        "",
+    )
+)
+
 
 def facts(**changes: Any) -> CertificateFacts:
     """Return a certificate's facts, some of them changed."""
@@ -79,7 +95,7 @@ def facts(**changes: Any) -> CertificateFacts:
                 "SHA256:9f2c 11ab 7d5e 0c44 8b1a 6e2f d0c9 3a17",
                 11 + at,
                 _DIGEST * 2,
-                _DIGEST,
+                _STATEMENT + person + "\n",
                 counts=True,
             )
             for at, person in enumerate(("p-9a8b7c6d5e4f3a2b", "p-0011223344556677"))

@@ -21,14 +21,16 @@ from tests.support.vault import Installation
 from vault import events, ledgers, selections
 from vault.context import Actor, Vault
 from vault.core import canonical, leaf, packing
+from vault.core.disposal import signed_bytes
 from vault.core.leaf import EventLeaf, RecordLeaf
-from vault.core.manifest import Manifest, statement
+from vault.core.manifest import Manifest
 from vault.core.selection import Selection
 from vault.core.tree import leaf_hash
 from vault.db import store
 
 YEARS = 365 * 86_400_000_000
 DISPOSAL = "d-2046-1"
+COOLING = 72 * 3600
 
 
 @dataclass
@@ -104,15 +106,20 @@ class Staged:
             "selection": self.keep(self.planned),
             "count": len(self.planned),
             "groups": sorted(self.groups()),
-            "due": leaf.instant(self.vault.clock() // 1_000_000),
+            "cooling_off": COOLING,
             "rulebook": canonical.b64(self.vault.rulebook),
         }
+        if self.kind == "expiry":
+            facts["due"] = leaf.instant(self.vault.clock() // 1_000_000)
         self.tell("disposal.planned", facts | more, self.planner)
 
     def approve(self, officer: Officer, signer: Officer | None = None, **more: Any) -> None:
         """Sign as ``officer`` with the key of ``signer``."""
         signer = signer or officer
-        said = statement(self.vault.tenant, self.id, self.ledger, self.manifest, len(self.planned), officer.actor.name)
+        told = self.vault.register.standing().governance.disposals[self.id]
+        # What is planned here, whatever the plan's event says of it.
+        mine = replace(told, manifest=canonical.b64(self.manifest), count=len(self.planned))
+        said = signed_bytes(mine, self.vault.tenant, officer.actor.name)
         facts = {
             "disposal": self.id,
             "manifest": canonical.b64(self.manifest),
@@ -121,8 +128,8 @@ class Staged:
         }
         self.approvals.append(self.tell("disposal.approved", facts | more, officer))
 
-    def intend(self, cooling_off: int = 72 * 3600) -> None:
-        """Intend; time goes on until cooling-off is over."""
+    def intend(self, cooling_off: int = COOLING) -> None:
+        """Intend; time goes on until the cooling-off that is told here is over."""
         facts = {
             "disposal": self.id,
             "manifest": canonical.b64(self.manifest),

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from vault.core import canonical
 from vault.core import selection as sets
 from vault.core.destruction import Destruction, Destructions, Move
+from vault.core.disposal import signed_bytes
 from vault.core.errors import Missing
 from vault.core.governance import Approval, ApproverKey, Disposal
 from vault.core.leaf import RecordLeaf
-from vault.core.manifest import Manifest, statement
+from vault.core.manifest import Manifest
 from vault.core.selection import Selection
 from vault.erasure import UNEXPLAINED, Case, Evidence
 from vault.judge import Judge
@@ -26,6 +27,7 @@ TENANT = "t-1"
 AT = 2_000_000_000_000_000  # 2033-05-18T03:33:20Z
 SEQS = Selection.of([3, 4, 5])
 KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([at]) * 32) for at in range(2)]
+KEPT = [ApproverKey(f"p-{at}", key.public_key().public_bytes_raw(), 1 + at) for at, key in enumerate(KEYS)]
 
 
 def leaf(seq: int, keep_until: str | None = "2033-05-18T03:33:20Z", group: str = "2033-04.0") -> RecordLeaf:
@@ -64,12 +66,6 @@ def manifest() -> bytes:
 def told(kind: str = "expiry") -> Destruction:
     """Return a lawful destruction of ``SEQS``."""
     named = canonical.b64(sets.digest(LEDGER, SEQS))
-    approvals, keys = [], []
-    for at, key in enumerate(KEYS):
-        public, person = key.public_key().public_bytes_raw(), f"p-{at}"
-        signature = key.sign(statement(TENANT, "d-1", LEDGER, manifest(), len(SEQS), person))
-        approvals.append(Approval(person, 10 + at, canonical.b64(signature), canonical.b64(public)))
-        keys.append(ApproverKey(person, public, 1 + at))
     disposal = Disposal(
         "d-1",
         kind,  # type: ignore[arg-type]
@@ -82,13 +78,22 @@ def told(kind: str = "expiry") -> Destruction:
         "worker",
         9,
         AT - 10,
+        0,
         state="intended",
-        approvals=tuple(approvals),
         intended_seq=12,
         intended_at=AT - 5,
         not_before=AT // 1_000_000,
     )
-    return Destruction(disposal, named, len(SEQS), AT, 13, tuple(keys), (), done=True)
+    return Destruction(approved(disposal), named, len(SEQS), AT, 13, tuple(KEPT), (), done=True)
+
+
+def approved(disposal: Disposal) -> Disposal:
+    """Return it as both people sign it."""
+    made = []
+    for at, (one, key) in enumerate(zip(KEPT, KEYS, strict=True)):
+        signature = canonical.b64(key.sign(signed_bytes(disposal, TENANT, one.person)))
+        made.append(Approval(one.person, 10 + at, signature, canonical.b64(one.public)))
+    return replace(disposal, approvals=tuple(made))
 
 
 def evidence(one: Destruction, **more: object) -> Evidence:
@@ -110,9 +115,9 @@ def test_a_lawful_one_explains_to_the_second() -> None:
     assert case.why_not(leaf(3, group="2033-04.1")) == "the key of its group 2033-04.1 is not destroyed"
 
 
-@pytest.mark.parametrize(("dated", "why"), [(True, None), (False, "it had no date, and none was told")])
+@pytest.mark.parametrize(("dated", "why"), [(True, None), (False, "it had no date, and none was told before the plan")])
 def test_without_a_date_one_must_have_been_told(dated: bool, why: str | None) -> None:
-    said = evidence(told(), dated=lambda _ledger, _seq: dated)
+    said = evidence(told(), dated=lambda *_: dated)
     assert Case(said, told()).why_not(leaf(3, None)) == why
     assert Case(said, told("early")).why_not(leaf(3, None)) is None
 

@@ -9,12 +9,12 @@ What is true later does not count: a hold released since was open then, a key re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from vault.core import leaf
-from vault.core.disposal import APPROVERS, OFFICER, is_stale, sound_approvals
+from vault.core.disposal import APPROVERS, People, cooled_at, is_fit, is_stale, sound_approvals
 from vault.core.governance import Approval, ApproverKey, Disposal, Governance
 
 _US: Final = 1_000_000
@@ -36,7 +36,7 @@ class Destruction:
     Attributes:
         disposal: as it stood before.
         final: the selection of what is really destroyed; ``count`` of it.
-        approvers: keys that were registered then, of those who approved.
+        approvers: keys that were registered then, of those who approved and were compliance officers still.
         holds: (hold, its selections in this ledger) that were open then.
         wrong: why it never was one, whatever it says; empty where nothing is against it yet.
     """
@@ -58,8 +58,10 @@ class Destruction:
             return self.wrong
         if told.state != "intended":
             return f"its keys began to die while it was {told.state}"
-        if not told.intended_at <= self.at or self.at < told.not_before * _US:
+        if self.at < cooled_at(told):
             return "its cooling-off was not over"
+        if self.at < told.due * _US:
+            return "the last of its entries was not due"
         counted = len(self.approved(tenant))
         if counted < APPROVERS:
             return f"{counted} of {APPROVERS} approvals are sound"
@@ -69,7 +71,7 @@ class Destruction:
         """Return the approvals that count: given before the intent, and sound (vault.core.disposal)."""
         told = self.disposal
         before = replace(told, approvals=tuple(one for one in told.approvals if one.seq < told.intended_seq))
-        return sound_approvals(Governance(approvers={key.person: key for key in self.approvers}), before, tenant)
+        return sound_approvals(Governance(approvers={key.person: key for key in self.approvers}), {}, before, tenant)
 
 
 @dataclass(slots=True)
@@ -99,25 +101,25 @@ class Destructions:
         seq: int,
         at: int,
         *,
-        actor: str = "",
-        roles: Collection[str] | None = None,
+        actor: str,
+        people: People,
     ) -> None:
         """Take one event.
 
         Args:
             before: what was decided before it.
-            roles: what the actor's account may be; None where an identity provider keeps it.
+            people: the accounts at that moment.
 
         Raises:
             KeyError, TypeError, ValueError: its facts are not its own.
         """
         if event == "disposal.destroying":
-            self._destroying(before, facts, seq, at)
+            self._destroying(before, people, facts, seq, at)
         elif event == "disposal.done":
             if (known := self.disposals.get(facts["disposal"])) is not None:
                 self.disposals[known.disposal.id] = replace(known, done=True)
         elif event == "disposal.approved":
-            if roles is not None and OFFICER not in roles:
+            if not is_fit(people, actor):
                 self.unfit |= {(facts["disposal"], actor)}
         elif event == "keys.moved":
             ledger = facts["ledger"]
@@ -130,7 +132,7 @@ class Destructions:
         """Return the destructions in a ledger, in the order in which they began."""
         return [one for one in self.disposals.values() if one.disposal.ledger == ledger]
 
-    def _destroying(self, before: Governance, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    def _destroying(self, before: Governance, people: People, facts: Mapping[str, Any], seq: int, at: int) -> None:
         told = before.disposals[facts["disposal"]]
         signed = tuple(one for one in told.approvals if (told.id, one.person) not in self.unfit)
         wrong = ""
@@ -138,16 +140,18 @@ class Destructions:
             wrong = "its keys began to die twice"
         elif facts["manifest"] != told.manifest:
             wrong = "it destroyed another manifest than was planned"
+        elif facts["holds_at"] > seq:
+            wrong = "its records were looked at after their keys began to die"
         elif is_stale(before, facts["holds_at"]):
             wrong = "something was held, dated or to be kept longer after its records were looked at"
-        people = {one.person for one in signed}
+        fit = {one.person for one in signed if is_fit(people, one.person)}
         self.disposals[told.id] = Destruction(
             replace(told, approvals=signed),
             facts["selection"],
             facts["count"],
             at,
             seq,
-            tuple(key for key in before.approvers.values() if key.person in people),
+            tuple(key for key in before.approvers.values() if key.person in fit),
             tuple(
                 (hold.id, tuple(digest for ledger, digest in hold.sets if ledger == told.ledger))
                 for hold in before.holds.values()

@@ -7,9 +7,9 @@ the vault and whoever runs them can withhold one, and never make one.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +26,20 @@ APPROVERS: Final = 2
 
 UNFINISHED: Final = ("planned", "intended", "destroying")
 _US: Final = 1_000_000
+
+
+class Account(Protocol):
+    """A local account, as far as approvals ask for it."""
+
+    @property
+    def roles(self) -> frozenset[str]: ...
+
+    @property
+    def disabled(self) -> bool: ...
+
+
+People = Mapping[str, Account]
+"""The local accounts by person. Who logs in by an identity provider has none: their registered key stands for them."""
 
 
 def why_no_key(governance: Governance, person: str, roles: Collection[str], public: bytes) -> str | None:
@@ -83,20 +97,29 @@ def why_no_cancel(disposal: Disposal, roles: Collection[str], *, trusted: bool) 
     return None
 
 
-def why_no_intent(governance: Governance, disposal: Disposal, tenant: str) -> str | None:
+def why_no_intent(governance: Governance, people: People, disposal: Disposal, tenant: str) -> str | None:
     """Return why cooling-off does not begin, None when the approvals are complete."""
     if disposal.state != "planned":
         return f"the disposal is {disposal.state}"
-    return _why_not_approved(governance, disposal, tenant)
+    return _why_not_approved(governance, people, disposal, tenant)
 
 
-def cooling_off_ends(disposal: Disposal, now_us: int, seconds: int) -> int:
+def cooling_off_ends(disposal: Disposal, now_us: int) -> int:
     """Return when cooling-off ends, Unix seconds, rounded up.
 
     It counts from the intent, and never from before the plan: a clock that was set back shortens nothing.
     """
     begins = max(now_us, disposal.planned_at)
-    return -(-begins // _US) + seconds
+    return -(-begins // _US) + disposal.cooling_off
+
+
+def cooled_at(disposal: Disposal) -> int:
+    """Return when the cooling-off of an intended disposal is over, microseconds.
+
+    Not before the intent said; and where that said too little, not before what was planned and signed has passed.
+    """
+    signed = max(disposal.intended_at, disposal.planned_at) + disposal.cooling_off * _US
+    return max(disposal.not_before * _US, signed)
 
 
 def why_not_now(disposal: Disposal, now_us: int) -> str | None:
@@ -106,14 +129,16 @@ def why_not_now(disposal: Disposal, now_us: int) -> str | None:
         return f"the disposal waits for {left} more approval{'s' if left > 1 else ''}"
     if disposal.state != "intended":
         return f"the disposal is {disposal.state}"
-    # The second comparison is for a clock that was set back since.
-    if now_us < disposal.not_before * _US or now_us < disposal.intended_at:
-        return f"cooling-off lasts until {_instant(disposal.not_before)}"
+    # For a clock that was set back since, too: it begins with the intent.
+    if now_us < (ends := cooled_at(disposal)):
+        return f"cooling-off lasts until {_instant(-(-ends // _US))}"
+    if now_us < disposal.due * _US:
+        return f"the last of its entries is due at {_instant(disposal.due)}"
     return None
 
 
 def why_no_destruction(
-    governance: Governance, disposal: Disposal, tenant: str, manifest: bytes, now_us: int
+    governance: Governance, people: People, disposal: Disposal, tenant: str, manifest: bytes, now_us: int
 ) -> str | None:
     """Return why the keys of a disposal may not die at this moment, None when they may.
 
@@ -126,7 +151,7 @@ def why_no_destruction(
         return why
     if canonical.b64(manifest) != disposal.manifest:
         return "the manifest is not the one that was planned: the ledger's entries were changed"
-    return _why_not_approved(governance, disposal, tenant)
+    return _why_not_approved(governance, people, disposal, tenant)
 
 
 def is_stale(governance: Governance, checked: int) -> bool:
@@ -143,16 +168,25 @@ def unfinished(governance: Governance, ledger: UUID) -> list[Disposal]:
     return [one for one in governance.disposals.values() if one.ledger == str(ledger) and one.state in UNFINISHED]
 
 
-def sound_approvals(governance: Governance, disposal: Disposal, tenant: str) -> list[Approval]:
+def is_fit(people: People, person: str) -> bool:
+    """Say whether a person's account, where they have one here, is a compliance officer's that nobody disabled."""
+    account = people.get(person)
+    return account is None or (OFFICER in account.roles and not account.disabled)
+
+
+def sound_approvals(governance: Governance, people: People, disposal: Disposal, tenant: str) -> list[Approval]:
     """Return the approvals that count now, one a person and one a key.
 
     One counts that is not the requester's, whose signature verifies under the key that this person registered before
-    the plan, and that is still registered: removing a key takes back what it approved, until the keys die.
+    the plan, and that is still registered: removing a key takes back what it approved, until the keys die, and so does
+    disabling an account, or giving it other roles.
     """
     counted: dict[str, Approval] = {}
     for one in disposal.approvals:
         key = governance.approvers.get(one.person)
         if key is None or key.seq >= disposal.seq or one.person == disposal.requested_by:
+            continue
+        if not is_fit(people, one.person):
             continue
         if canonical.b64(key.public) == one.key and is_signed(disposal, tenant, one.person, key.public, one.signature):
             counted.setdefault(one.person, one)
@@ -161,8 +195,18 @@ def sound_approvals(governance: Governance, disposal: Disposal, tenant: str) -> 
 
 def signed_bytes(disposal: Disposal, tenant: str, person: str) -> bytes:
     """Return what an approver signs. Raises ``Modified`` where the plan's manifest is no digest."""
-    manifest = canonical.unb64(disposal.manifest, 32)
-    return statement(tenant, disposal.id, UUID(disposal.ledger), manifest, disposal.count, person)
+    return statement(
+        tenant,
+        disposal.id,
+        kind=disposal.kind,
+        ledger=UUID(disposal.ledger),
+        manifest=canonical.unb64(disposal.manifest, 32),
+        count=disposal.count,
+        due=disposal.due,
+        planned=disposal.seq,
+        cooling_off=disposal.cooling_off,
+        person=person,
+    )
 
 
 def is_signed(disposal: Disposal, tenant: str, person: str, public: bytes, signature: str) -> bool:
@@ -170,17 +214,20 @@ def is_signed(disposal: Disposal, tenant: str, person: str, public: bytes, signa
     try:
         key = Ed25519PublicKey.from_public_bytes(public)
         key.verify(canonical.unb64(signature, 64), signed_bytes(disposal, tenant, person))
-    except (InvalidSignature, Modified, ValueError):
+    except (InvalidSignature, Modified, ValueError, OverflowError):
         return False
     return True
 
 
-def _why_not_approved(governance: Governance, disposal: Disposal, tenant: str) -> str | None:
-    counted = len(sound_approvals(governance, disposal, tenant))
+def _why_not_approved(governance: Governance, people: People, disposal: Disposal, tenant: str) -> str | None:
+    counted = len(sound_approvals(governance, people, disposal, tenant))
     if counted >= APPROVERS:
         return None
     if len(disposal.approvals) >= APPROVERS:
-        return "an approval does not count any more, since its key was removed or replaced: cancel, and plan again"
+        return (
+            "an approval does not count any more: its key was removed or replaced, or its person is no compliance"
+            " officer now: cancel, and plan again"
+        )
     return f"the disposal has {counted} of {APPROVERS} approvals"
 
 

@@ -7,11 +7,12 @@ says otherwise; digests are base64url as events spell them; people are pseudonym
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 
 from vault.core import canonical
+from vault.core.errors import Modified
 from vault.core.leaf import microseconds
 
 DisposalKind = Literal["expiry", "early"]
@@ -125,7 +126,8 @@ class Disposal:
         manifest: hash of what was planned, which the approvers sign.
         selection: the positions of the plan; ``final`` those that are really destroyed, once that began.
         due: Unix seconds of the latest date among them; 0 for an early one.
-        not_before: Unix seconds at which cooling-off ends; 0 before the intent.
+        cooling_off: seconds from the intent on, fixed with the plan.
+        not_before: Unix seconds at which cooling-off was told to end; 0 before the intent.
     """
 
     id: str
@@ -139,6 +141,7 @@ class Disposal:
     requested_by: str
     seq: int
     planned_at: int
+    cooling_off: int
     state: DisposalState = "planned"
     approvals: tuple[Approval, ...] = ()
     intended_seq: int = 0
@@ -193,7 +196,8 @@ class Governance:
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
-        """Take one event. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where its facts are not its own."""
+        """Take one event. Raises ``KeyError``, ``TypeError`` or ``ValueError`` where its facts are not its own, and
+        ``Modified`` where it plans a disposal that was planned before."""
         _TAKES[event](self, actor, facts, seq, at)
         if event in _KEEPS:
             self.kept_at = seq
@@ -300,7 +304,11 @@ def _hold_released(all_: Governance, actor: str, facts: Mapping[str, Any], _seq:
 
 
 def _disposal_planned(all_: Governance, actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
-    due = facts.get("due")
+    if facts["disposal"] in all_.disposals:  # also one that was cancelled: whoever approved that approved no other
+        raise Modified("a disposal of this id was planned before", seq=seq)
+    due, cooling_off = facts.get("due"), facts["cooling_off"]
+    if type(cooling_off) is not int or cooling_off < 0:
+        raise ValueError("cooling-off is not a number of seconds")
     all_.disposals[facts["disposal"]] = Disposal(
         facts["disposal"],
         cast(DisposalKind, facts["kind"]),
@@ -313,7 +321,15 @@ def _disposal_planned(all_: Governance, actor: str, facts: Mapping[str, Any], se
         actor,
         seq,
         at,
+        cooling_off,
     )
+
+
+def _step(all_: Governance, facts: Mapping[str, Any], known: Collection[str], **changes: Any) -> None:
+    """Take a disposal on from one of these states; out of turn nothing changes, so one that was cancelled stays so."""
+    disposal = all_.disposals[facts["disposal"]]
+    if disposal.state in known:
+        all_.disposals[disposal.id] = replace(disposal, **changes)
 
 
 def _disposal_approved(all_: Governance, actor: str, facts: Mapping[str, Any], seq: int, _at: int) -> None:
@@ -323,31 +339,21 @@ def _disposal_approved(all_: Governance, actor: str, facts: Mapping[str, Any], s
 
 
 def _disposal_cancelled(all_: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
-    all_.disposals[facts["disposal"]] = replace(all_.disposals[facts["disposal"]], state="cancelled")
+    _step(all_, facts, ("planned", "intended"), state="cancelled")
 
 
 def _disposal_intended(all_: Governance, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
-    all_.disposals[facts["disposal"]] = replace(
-        all_.disposals[facts["disposal"]],
-        state="intended",
-        intended_seq=seq,
-        intended_at=at,
-        not_before=_seconds(facts["not_before"]),
-    )
+    not_before = _seconds(facts["not_before"])
+    _step(all_, facts, ("planned",), state="intended", intended_seq=seq, intended_at=at, not_before=not_before)
 
 
 def _disposal_destroying(all_: Governance, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
-    all_.disposals[facts["disposal"]] = replace(
-        all_.disposals[facts["disposal"]],
-        state="destroying",
-        final=facts["selection"],
-        destroying_seq=seq,
-        destroying_at=at,
-    )
+    final = facts["selection"]
+    _step(all_, facts, ("intended",), state="destroying", final=final, destroying_seq=seq, destroying_at=at)
 
 
 def _disposal_done(all_: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
-    all_.disposals[facts["disposal"]] = replace(all_.disposals[facts["disposal"]], state="done")
+    _step(all_, facts, ("intended", "destroying"), state="done")
 
 
 def _certificate_issued(all_: Governance, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:

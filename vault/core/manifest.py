@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from uuid import UUID
 
-from vault.core import canonical
+from vault.core import canonical, leaf
 
 
 class Manifest:
@@ -38,15 +38,43 @@ class Manifest:
         return self._hash.digest()
 
 
-def statement(tenant: str, disposal: str, ledger: UUID, manifest: bytes, count: int, person: str) -> bytes:
-    """Return the bytes that an approver signs with a key of their own (Ed25519, RFC 8032)."""
+def statement(
+    tenant: str,
+    disposal: str,
+    *,
+    kind: str,
+    ledger: UUID,
+    manifest: bytes,
+    count: int,
+    due: int,
+    planned: int,
+    cooling_off: int,
+    person: str,
+) -> bytes:
+    """Return the bytes that an approver signs with a key of their own (Ed25519, RFC 8032).
+
+    It binds everything that the plan decides, and where the plan stands: a signature fits no other plan, not even one
+    of the same id.
+
+    Args:
+        due: Unix seconds of the latest date; 0 where there is none, for an early one.
+        planned: position of ``disposal.planned`` in the events ledger.
+        cooling_off: seconds.
+
+    Raises:
+        UnicodeEncodeError: a line is not ASCII.
+    """
     lines = (
         "reasonvault disposal approval/1",
         tenant,
         disposal,
+        kind,
         str(ledger),
         canonical.b64(manifest),
         str(count),
+        leaf.instant(due) if due else "-",
+        str(planned),
+        str(cooling_off),
         person,
     )
     return "\n".join((*lines, "")).encode("ascii")

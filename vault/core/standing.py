@@ -113,9 +113,8 @@ class Standing:
         """
         try:
             if event in destruction.EVENTS:  # before governance moves: it is about how things stood
-                account = self.people.get(actor)
-                roles = None if account is None else account.roles
-                self.destructions.take(self.governance, event, facts, seq, microseconds(at), actor=actor, roles=roles)
+                about = self.governance, event, facts, seq, microseconds(at)
+                self.destructions.take(*about, actor=actor, people=self.people)
             if event in _GOVERNANCE:
                 self.governance.take(event, actor, facts, seq, microseconds(at))
             elif (takes := _TAKES.get(event)) is not None:

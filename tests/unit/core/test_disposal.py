@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import pytest
@@ -33,6 +33,7 @@ PLANNED = Disposal(
     requested_by="r",
     seq=PLAN,
     planned_at=NOW,
+    cooling_off=60,
 )
 
 
@@ -92,9 +93,9 @@ def test_a_key_is_one_persons() -> None:
 
 
 def test_two_signatures_of_two_people_make_it_whole() -> None:
-    assert rules.why_no_intent(world("a", "b"), BOTH, TENANT) is None
-    assert rules.why_no_intent(world("a", "b"), approved(approval("a")), TENANT) is not None
-    assert rules.why_no_intent(world("a", "b"), replace(BOTH, state="cancelled"), TENANT) is not None
+    assert rules.why_no_intent(world("a", "b"), {}, BOTH, TENANT) is None
+    assert rules.why_no_intent(world("a", "b"), {}, approved(approval("a")), TENANT) is not None
+    assert rules.why_no_intent(world("a", "b"), {}, replace(BOTH, state="cancelled"), TENANT) is not None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,11 @@ def test_two_signatures_of_two_people_make_it_whole() -> None:
         (world("a", "b"), replace(BOTH, manifest=canonical.b64(bytes(32)))),
         (world("a", "b"), replace(BOTH, id="d-2")),
         (world("a", "b"), replace(BOTH, ledger=str(UUID(int=3)))),
+        (world("a", "b"), replace(BOTH, kind="early")),
+        (world("a", "b"), replace(BOTH, due=2)),
+        (world("a", "b"), replace(BOTH, due=0)),
+        (world("a", "b"), replace(BOTH, seq=PLAN + 1)),
+        (world("a", "b"), replace(BOTH, cooling_off=0)),
         (Governance(approvers={one: ApproverKey(one, public("a"), 1) for one in "ab"}), BOTH),
     ],
     ids=[
@@ -123,12 +129,18 @@ def test_two_signatures_of_two_people_make_it_whole() -> None:
         "another manifest",
         "another disposal",
         "another ledger",
+        "another kind",
+        "another date",
+        "no date",
+        "another plan",
+        "another cooling-off",
         "one key registered by two",
     ],
 )
 def test_what_does_not_count_as_two_approvals(governance: Governance, made: Disposal) -> None:
-    assert rules.why_no_intent(governance, made, TENANT) is not None
-    assert rules.why_no_destruction(governance, intended(made), TENANT, MANIFEST, NOW) is not None
+    assert rules.why_no_intent(governance, {}, made, TENANT) is not None
+    why = rules.why_no_destruction(governance, {}, intended(made), TENANT, MANIFEST, NOW + HOUR)
+    assert "approval" in str(why) or "manifest" in str(why)
 
 
 def test_a_signature_is_over_this_tenants_disposal_and_this_person() -> None:
@@ -142,19 +154,53 @@ def test_a_signature_is_over_this_tenants_disposal_and_this_person() -> None:
 
 
 def test_keys_die_when_cooling_off_is_over_and_the_manifest_is_the_same() -> None:
-    world_, made = world("a", "b"), intended(BOTH, NOW // 1_000_000 + 10)
-    assert rules.why_no_destruction(world_, made, TENANT, MANIFEST, NOW + 10_000_000) is None
-    assert "cooling-off lasts until" in str(rules.why_not_now(made, NOW + 9_999_999))
-    assert "manifest" in str(rules.why_no_destruction(world_, made, TENANT, bytes(32), NOW + HOUR))
+    world_, made = world("a", "b"), intended(BOTH, NOW // 1_000_000 + 70)
+    assert rules.why_no_destruction(world_, {}, made, TENANT, MANIFEST, NOW + 70_000_000) is None
+    assert "cooling-off lasts until" in str(rules.why_not_now(made, NOW + 69_999_999))
+    assert "manifest" in str(rules.why_no_destruction(world_, {}, made, TENANT, bytes(32), NOW + HOUR))
     for state in ("planned", "destroying", "done", "cancelled"):
         assert rules.why_not_now(replace(made, state=state), NOW + HOUR) is not None
 
 
 def test_a_clock_that_goes_back_shortens_no_cooling_off() -> None:
     # Set back before the intent: it counts from the plan. Set back after it: nothing happens until it is over.
-    assert rules.cooling_off_ends(PLANNED, NOW - 100 * HOUR, 60) == NOW // 1_000_000 + 60
-    assert rules.cooling_off_ends(PLANNED, NOW + 1, 60) == NOW // 1_000_000 + 61
+    assert rules.cooling_off_ends(PLANNED, NOW - 100 * HOUR) == NOW // 1_000_000 + 60
+    assert rules.cooling_off_ends(PLANNED, NOW + 1) == NOW // 1_000_000 + 61
     assert rules.why_not_now(intended(BOTH, not_before=0), NOW - 1) is not None
+
+
+def test_an_intent_that_names_less_than_was_planned_and_signed_shortens_no_cooling_off() -> None:
+    made = intended(BOTH, not_before=NOW // 1_000_000 + 1)
+    assert rules.cooled_at(made) == NOW + 60_000_000
+    assert "cooling-off lasts until" in str(rules.why_not_now(made, NOW + 59_999_999))
+    assert rules.why_not_now(made, NOW + 60_000_000) is None
+
+
+def test_nothing_dies_before_the_last_of_it_is_due() -> None:
+    made = replace(intended(BOTH), due=NOW // 1_000_000 + 100)
+    assert "is due at" in str(rules.why_not_now(made, NOW + 99_999_999))
+    assert rules.why_not_now(made, NOW + 100_000_000) is None
+
+
+@dataclass(frozen=True)
+class _Account:
+    roles: frozenset[str]
+    disabled: bool
+
+
+@pytest.mark.parametrize(
+    "account",
+    [_Account(OFFICER, disabled=True), _Account(frozenset({"auditor"}), disabled=False)],
+    ids=["disabled", "no officer any more"],
+)
+def test_who_is_no_officer_any_more_has_not_approved(account: _Account) -> None:
+    governance, made = world("a", "b"), intended(BOTH)
+    fine = {"a": _Account(OFFICER, disabled=False)}  # "b" comes by an identity provider
+    assert rules.why_no_destruction(governance, fine, made, TENANT, MANIFEST, NOW + HOUR) is None
+    for person in "ab":
+        why = rules.why_no_destruction(governance, {person: account}, made, TENANT, MANIFEST, NOW + HOUR)
+        assert "does not count any more" in str(why)
+        assert rules.why_no_intent(governance, {person: account}, BOTH, TENANT) is not None
 
 
 def test_whoever_cancels_keeps_everything_until_the_keys_die() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vault.core import canonical
 from vault.core.errors import Modified
-from vault.core.governance import Hold, events
+from vault.core.governance import Disposal, Hold, events
 from vault.core.standing import Standing, interesting
 
 AT = "2026-11-28T12:00:00.000Z"
@@ -42,6 +42,7 @@ PLANNED = {
     "count": 9,
     "groups": ["2026-10.0"],
     "due": "2026-10-31T16:00:00Z",
+    "cooling_off": 259200,
 }
 DESTROYING = {"disposal": "d-1", "manifest": "m", "selection": "s2", "count": 9, "holds_at": 5}
 APPROVED = {"disposal": "d-1", "manifest": "m", "signature": "sig", "key": KEY}
@@ -95,6 +96,37 @@ def test_a_disposal_goes_its_way() -> None:
     done = standing(*told).governance.disposals["d-1"]
     assert [approval.person for approval in done.approvals] == ["p-2", "p-3"]
     assert (done.final, done.destroying_seq, done.intended_seq, done.certified) == ("s2", 5, 4, True)
+
+
+def test_no_second_plan_takes_an_id_over_not_even_of_one_that_was_cancelled() -> None:
+    """Its approvals would be read as approvals of the second."""
+    again = ("disposal.planned", "p-9", PLANNED | {"kind": "early", "cooling_off": 0})
+    for between in ((), (("disposal.cancelled", "p-1", {"disposal": "d-1"}),)):
+        with pytest.raises(Modified, match="planned before"):
+            standing(("disposal.planned", "p-1", PLANNED), *between, again)
+
+
+@pytest.mark.parametrize("seconds", [-1, True, "1", 0.5, None], ids=["negative", "bool", "text", "fraction", "none"])
+def test_cooling_off_is_a_number_of_seconds(seconds: object) -> None:
+    with pytest.raises(Modified, match="facts"):
+        standing(("disposal.planned", "p-1", PLANNED | {"cooling_off": seconds}))
+
+
+def test_what_is_out_of_turn_moves_nothing() -> None:
+    planned = ("disposal.planned", "p-1", PLANNED)
+    cancelled = ("disposal.cancelled", "p-1", {"disposal": "d-1"})
+    intended = ("disposal.intended", "p-3", {"disposal": "d-1", "not_before": "2026-12-01T12:00:00Z"})
+    sooner = ("disposal.intended", "p-3", {"disposal": "d-1", "not_before": "2026-11-01T12:00:00Z"})
+    destroying = ("disposal.destroying", "worker", DESTROYING)
+    assert _told(planned, cancelled, intended).state == "cancelled"
+    assert _told(planned, cancelled, intended, destroying).state == "cancelled"
+    assert _told(planned, destroying).state == "planned"
+    assert _told(planned, intended, destroying, cancelled).state == "destroying"
+    assert _told(planned, intended, sooner) == _told(planned, intended)
+
+
+def _told(*happened: tuple[str, str, dict[str, Any]]) -> Disposal:
+    return standing(*happened).governance.disposals["d-1"]
 
 
 def test_a_removed_key_is_gone() -> None:

@@ -29,15 +29,31 @@ def test_its_entries_ascend(seq: int) -> None:
         made.add(seq, bytes(32))
 
 
-def test_an_approver_signs_exactly_these_bytes() -> None:
-    signed = statement("tenant", "d-1", LEDGER, bytes(32), 2, "p-one")
+@pytest.mark.parametrize(("due", "line"), [(2_000_000_000, "2033-05-18T03:33:20Z"), (0, "-")], ids=["due", "none"])
+def test_an_approver_signs_exactly_these_bytes(due: int, line: str) -> None:
+    signed = statement(
+        "tenant",
+        "d-1",
+        kind="expiry",
+        ledger=LEDGER,
+        manifest=bytes(32),
+        count=2,
+        due=due,
+        planned=41,
+        cooling_off=259200,
+        person="p-one",
+    )
     lines = [
         "reasonvault disposal approval/1",
         "tenant",
         "d-1",
+        "expiry",
         str(LEDGER),
         canonical.b64(bytes(32)),
         "2",
+        line,
+        "41",
+        "259200",
         "p-one",
         "",
     ]

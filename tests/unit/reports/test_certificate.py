@@ -62,6 +62,8 @@ def test_two_pages_say_all_of_it(tmp_path: Path) -> None:
         "2036-11-11T03:15:44Z,ortherestartofeveryprocess",
         "evidencereportev-2f6a1c1e-7a52-4b3d-9a55-1d2f3b4c5d6e",
         "verified",
+        squeezed(facts.approvers[0].statement),
+        facts.approvers[1].person,
         "self-asserted",
     ):
         assert said in whole, said
@@ -87,6 +89,13 @@ def test_what_is_not_as_it_should_be_is_said(tmp_path: Path) -> None:
     text, _ = printed(tmp_path, keys=keys, approvers=approvers)
     for said in ("unreachable", "not destroyed", "enabled", "1 of 2", "does not verify", "not registered before"):
         assert said in text, said
+
+
+def test_a_run_that_went_on_behind_the_proof_does_not_say_that_nothing_was_tried(tmp_path: Path) -> None:
+    text, _ = printed(tmp_path, epochs_tried=0)
+    assert "0epochkeys" not in squeezed(text)
+    assert squeezed("Every epoch key of the dead groups was tried and none opened") in squeezed(text)
+    assert squeezed("their number is not told") in squeezed(text)
 
 
 def test_long_lists_stay_short_and_say_where_the_rest_is(tmp_path: Path) -> None:
