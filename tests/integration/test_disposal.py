@@ -16,7 +16,7 @@ from tests.support.acting import happened, hire, last, later
 from tests.support.board import COOLING, YEARS, Board, standing
 from tests.support.books import book
 from tests.support.vault import Installation
-from vault import generations, ledgers, reading, selections
+from vault import generations, ledgers, people, reading, selections
 from vault.context import Actor, Vault
 from vault.core.errors import Denied, Destroyed, KeyUnavailable, Modified, Unknown, UsageError
 from vault.db.engine import transact
@@ -367,3 +367,28 @@ def test_a_provider_that_is_out_of_reach_stops_it_and_nothing_is_reported(
         disposal.cancel(board.acting(0), made.id)
     assert destroying.run(board.cooled, made.id).entries == SG
     assert worst(installation.audit(Depth.OPEN)) is None
+
+
+def test_who_was_disabled_during_cooling_off_has_not_approved(board: Board) -> None:
+    made = board.intended("sg")
+    people.disable(board.today, "petra")
+    with pytest.raises(Denied, match="no compliance officer now"):
+        destroying.run(board.cooled, made.id)
+    assert not happened(board.due, "disposal.destroying")
+    assert [one["counts"] for one in evidence_of.view(board.due, made.id)["approvals"]] == [False, True]
+
+
+def test_no_intent_comes_of_an_approval_whose_approver_was_disabled(board: Board) -> None:
+    made = board.planned("sg")
+    disposal.approve(board.acting(1), made.id, board.key(1))
+    people.disable(board.today, "petra")
+    assert disposal.approve(board.acting(2), made.id, board.key(2)).state == "planned"
+
+
+def test_cooling_off_is_that_of_the_plan(board: Board) -> None:
+    made = board.planned("sg", cooling_off=disposal.CoolingOff(expiry=100 * 3600))
+    board.approve(made)
+    assert evidence_of.view(board.due, made.id)["cooling_off_seconds"] == 100 * 3600
+    with pytest.raises(Denied, match="cooling-off lasts until"):
+        destroying.run(board.cooled, made.id)
+    assert destroying.run(later(board.cooled, COOLING), made.id).entries == SG

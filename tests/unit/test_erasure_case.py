@@ -122,6 +122,13 @@ def test_without_a_date_one_must_have_been_told(dated: bool, why: str | None) ->
     assert Case(said, told("early")).why_not(leaf(3, None)) is None
 
 
+def test_only_a_date_from_before_the_plan_and_up_to_the_destruction_is_asked_for() -> None:
+    asked: list[tuple[str, int, int, int]] = []
+    said = evidence(told(), dated=lambda *question: bool(asked.append(question)))  # type: ignore[func-returns-value]
+    Case(said, told()).why_not(leaf(3, None))
+    assert asked == [(str(LEDGER), 3, told().disposal.seq, AT)]
+
+
 def test_an_early_one_asks_for_no_date() -> None:
     assert Case(evidence(told("early")), told("early")).why_not(leaf(3, "2099-01-01T00:00:00Z")) is None
 
