@@ -31,10 +31,10 @@ def test_jobs_plan_and_run_but_people_approve(installation: Installation) -> Non
     with installation.retaining() as vault:
         board = Board.of(vault)
         due, cooled = board.due.acting(ACTOR), board.cooled.acting(ACTOR)
-        first = bodies.plan_disposals(due, Steps())
+        first = bodies.plan_disposals(installation.home, due, Steps())
         assert first["planned"] >= 2
         assert first["entries"] > 200
-        assert bodies.plan_disposals(due, Steps()) == {"planned": 0, "entries": 0}
+        assert bodies.plan_disposals(installation.home, due, Steps()) == {"planned": 0, "entries": 0}
         assert bodies.run_disposals(cooled, Steps()) == {"disposed": 0, "entries": 0, "excepted": 0}
         assert bodies.prove_erasure(due, Steps())["due_groups"] != 0
 
@@ -68,4 +68,4 @@ def test_a_job_that_is_to_stop_stops_in_the_middle_of_its_verb(installation: Ins
             return len(asked) < 2
 
         with pytest.raises(Interrupted):
-            bodies.plan_disposals(due, Steps(may_go_on))
+            bodies.plan_disposals(installation.home, due, Steps(may_go_on))

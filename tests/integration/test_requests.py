@@ -295,6 +295,7 @@ def test_what_was_destroyed_since_somebody_asked_is_told(
     digest = selections.keep(vault, cn, Selection.of([3, 4]))
     facts = {"disposal": "d-1", "manifest": digest, "selection": digest, "count": 2, "ledger": str(cn), "groups": []}
     recorded(vault, vault.actor, "disposal.planned", **facts, kind="expiry", cooling_off=0)
+    recorded(vault, vault.actor, "disposal.intended", disposal="d-1", not_before="2026-01-01T00:00:00Z")
     recorded(
         vault,
         vault.actor,
