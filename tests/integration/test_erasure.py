@@ -445,7 +445,7 @@ def test_a_selection_that_is_gone_or_edited_explains_nothing(scene: Scene, which
     digest = canonical.unb64(scene.staged.keep(getattr(scene.staged, which)), 32)
     other = scene.staged.keep(Selection.of(range(3, 150)))
     with scene.site.tampering() as connection:  # whoever owns the database is not stopped by it
-        connection.execute("ALTER TABLE vault.selection DROP CONSTRAINT selection_digest_check")
+        connection.execute("ALTER TABLE vault.selection DROP CONSTRAINT IF EXISTS selection_digest_check")
     _sql(
         scene,
         "UPDATE vault.selection s SET content = o.content FROM vault.selection o WHERE s.digest = %s AND o.digest = %s",
