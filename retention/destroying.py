@@ -3,11 +3,15 @@
     5 close the groups that ever wrapped one of the doomed; look at everything in them again, as of now
     6 move what survives to where it belongs, journal first
     7 ``disposal.destroying``, decided under the events ledger's lock: approvals, cooling-off and manifest as they stand
-      at that moment, and no hold, rule book or date since the look, else back to 5. THE COMMIT POINT
+      at that moment, and no hold, rule book or date since the look, else back to 5. Before it, whatever would stop 8
+      is looked for (vault.shred.check), so that nothing is committed that cannot be carried out. THE COMMIT POINT
     8 destroy the provider keys    9 delete what they leave behind    10 prove that opening fails; ``disposal.done``
 
 Where a disposal stands is what the events say, so whoever runs it again goes on: before 7 from 5, after it from 8. What
 survived once (it was held, and moved) is an exception of this disposal for good, and is planned anew when it is free.
+
+One at a time for each ledger: whoever disposes, re-keys or replays holds a lock, and while a disposal is past its
+commit point no other begins. Should its doomed have been moved on all the same, the groups that they are in die too.
 """
 
 from __future__ import annotations
@@ -26,12 +30,15 @@ from vault.core import canonical
 from vault.core import disposal as rules
 from vault.core.errors import Denied, Forked, Missing, Unavailable, Unknown, UsageError, VaultError
 from vault.core.governance import Disposal
+from vault.core.groups import stem_of
 from vault.core.selection import Selection
 from vault.core.standing import Standing
 from vault.events import Event, Ruling
 from vault.ledgers import Ledger
 
 _TRIES: Final = 5
+MOST_AT_ONCE: Final = 40
+"""Groups that the event at the commit point can tell of. A plan takes fewer: re-keying adds to them until then."""
 
 
 class Outcome(NamedTuple):
@@ -90,19 +97,20 @@ def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
         Unknown: there is no such disposal.
         Denied: it is cancelled, not approved, or cooling off; or an approver's key was removed.
         Modified, Missing: what is stored is not what was planned. Nothing was destroyed, unless it had begun before.
-        Unavailable: the provider, the journal or the database is out of reach, or somebody else runs a disposal of
-            this ledger: the same call goes on later.
-        UsageError: the vault is not opened for retention.
+        Unavailable: the provider, the journal or the database is out of reach, somebody else works on the keys of this
+            ledger, or another disposal of it has begun to destroy: the same call goes on later.
+        UsageError: the vault is not opened for retention, or more groups would die than one event can tell of.
     """
-    with journal.alone(vault.rewraps, UUID(find(vault, name).ledger), "disposal", "runs a disposal of"):
+    with journal.deciding(vault.rewraps, UUID(find(vault, name).ledger)):
         disposal = find(vault, name)
         if disposal.state == "done":
             return _outcome(History.read(vault), disposal)
         if disposal.state != "destroying":
             if (why := rules.why_not_now(disposal, vault.clock())) is not None:
                 raise Denied(why)
+            _require_first(vault, disposal)
             if not _settle(vault, ledger_of(vault, disposal), disposal, progress):
-                _end(vault, disposal, 0, 0)
+                _end(vault, disposal, 0, 0, 0)
                 return Outcome(name, disposal.ledger, 0, disposal.count, 0)
         return _forward(vault, find(vault, name))
 
@@ -110,7 +118,7 @@ def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
 def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress) -> bool:
     """Steps 5 to 7. Returns whether anything is left to destroy."""
     planned = selections.load(vault, ledger.id, disposal.selection)
-    dating.date_all(vault)  # what was reported by now counts
+    dating.date_all(vault, ledger)  # what was reported by now counts
     for _ in range(_TRIES):
         manifest = manifest_of(vault, ledger.id, planned)
         now = vault.register.standing()
@@ -121,6 +129,8 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
         history = History.read(vault)
         asked = planned - _set_aside(vault, ledger.id, history, disposal)
         groups = chain(vault, ledger.id, asked, ())
+        if len(groups) > MOST_AT_ONCE:
+            raise UsageError(f"{len(groups)} groups would have to die together: cancel the disposal, and plan again")
         generations.close(vault, ledger.id, groups)
         sight = _look(vault, ledger, disposal, history, asked, groups, progress)
         doomed = Selection.of(seq for seq, _ in sight.doomed)
@@ -131,6 +141,8 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
         if whereabouts.inside(vault, ledger.id, groups) != doomed:
             continue  # somebody else moved entries meanwhile
         # 7
+        shred.check(vault, ledger.id, groups, expect=doomed)
+        dating.date_all(vault, ledger_of(vault, disposal))  # what dates a record now makes the look stale
         try:
             final = _Final(doomed, planned, groups, sight)
             _commit(vault, ledger, disposal, manifest, history.size, final)
@@ -138,6 +150,13 @@ def _settle(vault: Vault, ledger: Ledger, disposal: Disposal, progress: Progress
             continue
         return True
     raise Unavailable("holds, rules or keys changed at every look: run the same disposal again")
+
+
+def _require_first(vault: Vault, disposal: Disposal) -> None:
+    """Raise ``Unavailable`` while another disposal of the ledger has begun to destroy: it would move the doomed of that
+    to keys that nobody decided to destroy."""
+    for one in rules.begun(vault.register.standing().governance, UUID(disposal.ledger)):
+        raise Unavailable(f"disposal {one.id} of this ledger has begun to destroy: run that one to its end first")
 
 
 def _set_aside(vault: Vault, ledger: UUID, history: History, disposal: Disposal) -> Selection:
@@ -214,15 +233,35 @@ def _forward(vault: Vault, disposal: Disposal) -> Outcome:
     history = History.read(vault)
     told = _destroying(history, disposal)
     doomed = selections.load(vault, ledger, told["selection"])
-    groups = tuple(told["groups"])
+    groups = _extended(vault, ledger, disposal, history, tuple(told["groups"]), doomed)
     # Before a key dies it is seen there that its group holds the doomed and nothing else; after it, that they are gone.
     done = shred.destroy(vault, ledger, groups, reason=disposal.id, expect=doomed)
-    _end(vault, disposal, len(doomed), done.epochs_tried)
+    _end(vault, disposal, len(doomed), done.epochs_tried, done.deleted)
     return Outcome(disposal.id, disposal.ledger, len(doomed), told["excepted"], done.epochs_tried)
 
 
-def _end(vault: Vault, disposal: Disposal, entries: int, epochs_tried: int) -> None:
-    """Tell that it is done, once."""
+def _extended(
+    vault: Vault, ledger: UUID, disposal: Disposal, history: History, groups: tuple[str, ...], doomed: Selection
+) -> tuple[str, ...]:
+    """Return the groups that have to die by now. The doomed may have been moved on since the commit point; what else is
+    in the groups that they came to moves to the next generation, where it is what it was."""
+    dead = [group for (_, group), one in history.destroyed.items() if one.facts.get("for") == disposal.id]
+    more = set(chain(vault, ledger, doomed, ())) - set(groups)
+    if more:
+        generations.close(vault, ledger, more)
+        if (whereabouts.inside(vault, ledger, sorted(more)) - doomed).ranges:
+            moving.move(
+                vault,
+                ledger,
+                sorted(more),
+                lambda one: None if one.seq in doomed else stem_of(one.group),
+                reason=disposal.id,
+            )
+    return tuple(sorted({*groups, *dead, *more}))
+
+
+def _end(vault: Vault, disposal: Disposal, entries: int, epochs_tried: int, deleted: int) -> None:
+    """Tell that it is done, once. ``deleted`` are the rows that this run deleted."""
     checkpoint = vault.checkpoints.read(UUID(disposal.ledger))
     if checkpoint is None:
         raise Forked("the checkpoint outside the database is missing", disposal.ledger)
@@ -231,7 +270,7 @@ def _end(vault: Vault, disposal: Disposal, entries: int, epochs_tried: int) -> N
         "manifest": disposal.manifest,
         "count": entries,
         "ledger": disposal.ledger,
-        "deleted": entries,
+        "deleted": deleted,
         "epochs_tried": epochs_tried,
         "size": checkpoint.size,
         "root": canonical.b64(checkpoint.root),

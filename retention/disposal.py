@@ -131,11 +131,25 @@ def run_ready(vault: Vault, progress: Progress = quiet) -> list[Outcome]:
     """Run every disposal whose approvals and cooling-off are complete, and those that were interrupted.
 
     Raises:
-        VaultError: one of them did not come to its end; the others were run all the same.
+        VaultError: one of them did not come to its end; the others were run all the same, but for those of a ledger in
+            which one has begun to destroy and could not go on.
     """
     now = vault.clock()
     ready = [one for one in listing(vault) if one.state == "destroying" or rules.why_not_now(one, now) is None]
-    return _each(ready, lambda one: run(vault, one.id, progress))
+    ready.sort(key=lambda one: one.state != "destroying")
+    stuck: set[str] = set()
+
+    def one(found: Disposal) -> list[Outcome]:
+        if found.ledger in stuck:
+            return []
+        try:
+            return [run(vault, found.id, progress)]
+        except VaultError:
+            if rules.begun(vault.register.standing().governance, UUID(found.ledger)):
+                stuck.add(found.ledger)
+            raise
+
+    return [outcome for part in _each(ready, one) for outcome in part]
 
 
 def _each(items: list[Any], work: Callable[[Any], Any]) -> list[Any]:

@@ -178,6 +178,17 @@ def held(root: Path, ledger: UUID) -> Iterator[Journal]:
 
 
 @contextmanager
+def deciding(root: Path, ledger: UUID) -> Iterator[None]:
+    """Let one at a time decide which keys of a ledger die, and act on it to the end: disposals, re-keying, replays.
+
+    Raises:
+        Unavailable: somebody else does, or the directory cannot be written.
+    """
+    with alone(root, ledger, "disposal", "disposes of, re-keys or replays"):
+        yield
+
+
+@contextmanager
 def alone(root: Path, ledger: UUID, name: str, doing: str) -> Iterator[Path]:
     """Let one at a time do something to a ledger; yield the directory of its journal.
 

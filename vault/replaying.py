@@ -68,7 +68,7 @@ def replay(vault: Vault, ledger: UUID) -> Replayed:
         Forked: a row changed meanwhile.
         KeyUnavailable: the provider cannot be reached; run again, the call goes on.
     """
-    with journal.held(vault.rewraps, ledger) as log:
+    with journal.deciding(vault.rewraps, ledger), journal.held(vault.rewraps, ledger) as log:
         keys = _Keys(vault, ledger)
         known = _read(log, keys)
         inserted = _insert(vault, ledger, known, keys)

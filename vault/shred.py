@@ -2,7 +2,8 @@
 
     destroyed = destroy(vault, ledger, ["2029-01.0"], reason=disposal, expect=doomed)
 
-    1. see that exactly the expected entries are in the groups, and that whoever left them stands in the journal
+    1. see that exactly the expected entries are in the groups, and that every other entry whose key these groups ever
+       wrapped lives elsewhere, and stands in the journal (vault.accounting)
     2. schedule each provider key's destruction, and have it destroyed. COMMIT POINT: from here it only goes forward.
        Only ``describe`` says that a key is destroyed; nothing else is ever taken for it
     3. ``key.destroyed`` for each, then the group's row says so too
@@ -28,6 +29,7 @@ from typing import Final
 from uuid import UUID
 
 from vault import chains, chronicle, events, generations, journal
+from vault.accounting import require_accounted
 from vault.context import Vault
 from vault.core.errors import Forked, KeyGone, KeyUnavailable, UsageError
 from vault.core.leaf import EventLeaf
@@ -36,7 +38,6 @@ from vault.db import groups as stored
 from vault.db import moving
 from vault.db.engine import transact
 from vault.events import Event
-from vault.journal import Journal
 from vault.keys.provider import KeyDescription, KeyRef, KeyState
 from vault.keys.ring import WRITE_SECONDS, EpochRow, group_ref
 
@@ -52,7 +53,8 @@ class Destroyed:
 
     Attributes:
         keys: references of the provider keys, aligned with ``groups``.
-        deleted: sealed rows that were expected and are there no more.
+        deleted: sealed rows that this call deleted. A call that goes on after an interruption finds fewer of them, or
+            none; that none of those expected is left anywhere is seen by every call.
         epochs_tried: epoch keys that this call found to open no more. A call that goes on behind step 6 finds none to
             try: those were tried before they were taken away.
         destroyed_at: when the provider destroyed the last of the keys.
@@ -76,6 +78,7 @@ def destroy(vault: Vault, ledger: UUID, names: Sequence[str], *, reason: str, ex
         UsageError: a group is live, or not there; nothing was destroyed.
         Forked: other entries are in the groups than expected, or one that left them is not in the journal; or a key
             still opens after its destruction.
+        Missing: an entry whose key would die is not where rows say that it is; nothing was destroyed.
         KeyUnavailable: a key is not destroyed yet, or the provider cannot be reached; nothing more is reported.
         KeyGone: the provider does not know a key, which proves nothing.
         Modified: the journal is not what was written.
@@ -88,14 +91,14 @@ def destroy(vault: Vault, ledger: UUID, names: Sequence[str], *, reason: str, ex
         told = [one for one in _told(vault) if one.facts.get("ledger") == str(ledger)]
         epochs = _looked_at(vault, ledger, names, wanted)
         if any(_describe(vault, ref).state is not KeyState.DESTROYED for ref in refs):
-            _require_journalled(vault, ledger, names, told, log)
+            require_accounted(vault, ledger, names, told, log)
         at = _destroyed(vault, refs)
         _tell(vault, ledger, dict(zip(names, at, strict=True)), chains.destroyed(told), reason)
         transact(vault.engine, lambda connection: generations.mark_destroyed(connection, ledger, names))
         tried = _prove(vault, ledger, names, epochs)
-        _delete(vault, ledger, names, wanted)
+        deleted = _delete(vault, ledger, names, wanted)
         transact(vault.engine, lambda connection: moving.empty(connection, ledger, names))
-    return Destroyed(tuple(names), tuple(refs), len(wanted), tried, max(at))
+    return Destroyed(tuple(names), tuple(refs), deleted, tried, max(at))
 
 
 def check(vault: Vault, ledger: UUID, names: Sequence[str], *, expect: Selection | None) -> None:
@@ -105,7 +108,7 @@ def check(vault: Vault, ledger: UUID, names: Sequence[str], *, expect: Selection
     with journal.held(vault.rewraps, ledger) as log:
         _looked_at(vault, ledger, names, expect or Selection())
         told = [one for one in _told(vault) if one.facts.get("ledger") == str(ledger)]
-        _require_journalled(vault, ledger, names, told, log)
+        require_accounted(vault, ledger, names, told, log)
 
 
 def _told(vault: Vault) -> list[EventLeaf]:
@@ -141,26 +144,6 @@ def _require_absent(vault: Vault, ledger: UUID, gone: Selection) -> None:
         found = transact(vault.engine, lambda connection, part=part: moving.places(connection, ledger, part))  # type: ignore[misc]
         if found:
             raise Forked("an entry that is to be destroyed is in another group", str(ledger), min(found))
-
-
-def _require_journalled(
-    vault: Vault, ledger: UUID, names: Sequence[str], told: Sequence[EventLeaf], log: Journal
-) -> None:
-    """Raise unless everything that left these groups can be found in the journal as it stands in the database now."""
-    left = Selection()
-    for event in told:
-        if event.event == chains.MOVED and event.facts.get("from") in names:
-            left |= chains.moves(vault, ledger, [event])[0].selection
-    if not left.ranges:
-        return
-    written = {line[:3] for line in log.read() if isinstance(line, moving.Place) and line.seq in left}
-    owners = transact(vault.engine, lambda connection: moving.epoch_groups(connection, ledger))
-    for part in _parts(left):
-        found = transact(vault.engine, lambda connection, part=part: moving.places(connection, ledger, part))  # type: ignore[misc]
-        for seq, place in found.items():
-            # What was announced and is in the group all the same was left behind.
-            if owners.get(place.epoch_id) not in names and place[:3] not in written:
-                raise Forked("an entry that left the group is not in the re-wrap journal", str(ledger), seq)
 
 
 def _describe(vault: Vault, ref: KeyRef) -> KeyDescription:
@@ -221,13 +204,15 @@ def _prove(vault: Vault, ledger: UUID, names: Sequence[str], epochs: Sequence[Ep
     return len(epochs)
 
 
-def _delete(vault: Vault, ledger: UUID, names: Sequence[str], expect: Selection) -> None:
-    """Step 5."""
+def _delete(vault: Vault, ledger: UUID, names: Sequence[str], expect: Selection) -> int:
+    """Step 5. Returns how many rows were deleted."""
+    deleted = 0
     left = transact(vault.engine, lambda connection: moving.seqs_in(connection, ledger, names))
     for start in range(0, len(left), BATCH):
         part = left[start : start + BATCH]
-        transact(vault.engine, lambda connection, part=part: moving.delete(connection, ledger, part))  # type: ignore[misc]
+        deleted += transact(vault.engine, lambda connection, part=part: moving.delete(connection, ledger, part))  # type: ignore[misc]
     _require_absent(vault, ledger, expect)
+    return deleted
 
 
 def _parts(selection: Selection) -> list[list[int]]:

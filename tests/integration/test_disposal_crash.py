@@ -172,8 +172,8 @@ def test_one_run_at_a_time(waiting: tuple[Installation, str, Board]) -> None:
     with installation.retaining() as vault:
         mine = board.on(vault)
         with (
-            journal.alone(vault.rewraps, installation.ledger("sg"), "disposal", "is here with"),
-            pytest.raises(Unavailable, match="somebody else runs a disposal"),
+            journal.deciding(vault.rewraps, installation.ledger("sg")),
+            pytest.raises(Unavailable, match="somebody else disposes of, re-keys or replays"),
         ):
             destroying.run(mine.cooled, name)
         done = destroying.run(mine.cooled, name)

@@ -174,6 +174,12 @@ def is_fit(people: People, person: str) -> bool:
     return account is None or (OFFICER in account.roles and not account.disabled)
 
 
+def begun(governance: Governance, ledger: UUID) -> list[Disposal]:
+    """Return the disposals of a ledger that are past their commit point and not done, the oldest first."""
+    found = (one for one in governance.disposals.values() if one.ledger == str(ledger) and one.state == "destroying")
+    return sorted(found, key=lambda one: one.destroying_seq)
+
+
 def sound_approvals(governance: Governance, people: People, disposal: Disposal, tenant: str) -> list[Approval]:
     """Return the approvals that count now, one a person and one a key.
 
