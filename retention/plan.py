@@ -12,6 +12,7 @@ One disposal takes so many groups that its events stay small; where more are due
 from __future__ import annotations
 
 from base64 import b32encode
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import urandom
 from typing import Any, Final, NamedTuple
@@ -122,6 +123,9 @@ def plan(
             sight = _look_early(vault, ledger.id, records, judge)
         else:
             sight = _look_due(vault, ledger.id, history, now, month, judge, progress)
+            if (fitting := _fitting(vault, ledger.id, sight)) is not None:
+                judge = judge_of(vault, ledger, history, governance, now=now, among=fitting)
+                sight = look(vault, ledger.id, sorted(sight.groups), judge, progress)
         made = _made(vault, ledger.id, kind, sight)
         if not made.entries:
             return made
@@ -214,6 +218,29 @@ def _look_due(
         if len(sight.groups) >= _ENOUGH:
             break
     return sight
+
+
+def _fitting(vault: Vault, ledger: UUID, sight: Sight) -> Selection | None:
+    """Return what one disposal can take of what is due where it would end too many groups; None where it takes all.
+
+    Group by group, the oldest first; where a single one is too much (what is in it was in many), the oldest entries of
+    it. What is left out is for the next plan.
+    """
+    doomed = Selection.of(seq for seq, _ in sight.doomed)
+    reach = chains.reach(vault, ledger, doomed)
+    if len(reach(doomed)) <= MOST_GROUPS:
+        return None
+    taken = Selection()
+    for group in sorted(sight.groups, key=_order):
+        part = taken | (doomed & whereabouts.inside(vault, ledger, (group,)))
+        if len(reach(part)) <= MOST_GROUPS:
+            taken = part
+        elif not taken.ranges:
+            seqs = list(part)
+            # The first so many whose groups fit: more entries never end fewer groups.
+            fits = bisect_right(range(len(seqs)), MOST_GROUPS, key=lambda at: len(reach(Selection.of(seqs[: at + 1]))))
+            return Selection.of(seqs[: max(fits, 1)])
+    return taken
 
 
 def _candidates(vault: Vault, ledger: UUID, history: History, now: int, month: str | None) -> list[str]:

@@ -9,7 +9,7 @@ stands in its leaf, where it was moved in the events; both are believed only whe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -31,10 +31,15 @@ def chain(vault: Vault, ledger: UUID, selection: Selection) -> frozenset[str]:
         Forked, Modified: the ledger, the events or a selection is not what was signed.
         Missing: an entry, or a selection that an event names, is not there.
     """
+    return reach(vault, ledger, selection)(selection)
+
+
+def reach(vault: Vault, ledger: UUID, most: Selection) -> Callable[[Selection], frozenset[str]]:
+    """Return what tells the chain of any part of these records without reading anything again; raises as ``chain``."""
     told, _ = chronicle.read(vault, {MOVED, DESTROYED})
     of_ledger = [event for event in told if event.facts.get("ledger") == str(ledger)]
-    found = reached(selection, written(vault, ledger, selection), moves(vault, ledger, of_ledger))
-    return found - destroyed(of_ledger)
+    first, moved, dead = written(vault, ledger, most), moves(vault, ledger, of_ledger), destroyed(of_ledger)
+    return lambda part: reached(part, first, moved) - dead
 
 
 def moves(vault: Vault, ledger: UUID, told: Collection[EventLeaf]) -> list[Move]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from retention import destroying, disposal, holding
+from retention import dating, destroying, disposal, holding
+from retention import plan as retention_plan
 from tests.support.acting import happened
 from tests.support.board import Board, standing
+from tests.support.decisions import decisions
 from tests.support.groups import rows
 from tests.support.vault import Installation
 from vault import generations, ledgers, moving, reading, rekeying, replaying, shred
@@ -315,3 +317,45 @@ def test_deleted_is_what_was_deleted(installation: Installation, board: Board, m
     (told,) = happened(board.due, "disposal.done")
     assert (told.facts["count"], told.facts["deleted"]) == (SG, 0)
     assert Selection.of(standing(installation, board.due, "sg")) == Selection()
+
+
+def test_a_plan_takes_what_fits_and_the_next_one_the_rest(
+    installation: Installation, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group, whose entries are said to have been in three: a plan that must end no more than two is not stuck."""
+    ledger = installation.ledger("sg")
+    generations.close(board.due, ledger, [GROUP])
+    with monkeypatch.context() as patched:
+        patched.setattr(moving, "_carry", lambda *_: (_ for _ in ()).throw(Unavailable("the process ends here")))
+        stems = {0: None, 1: "held", 2: "2060-01"}
+        with pytest.raises(Unavailable):
+            moving.move(board.due, ledger, [GROUP], lambda one: stems[min(one.seq // 20, 2)], reason="d-1")
+    monkeypatch.setattr(retention_plan, "MOST_GROUPS", 2)
+    made = [one for one in disposal.plan_due(board.due) if one.ledger == ledger]
+    assert [(one.entries, one.groups) for one in made] == [(39, (GROUP, "held.0")), (6, ("2029-11.0", "2060-01.0"))]
+
+
+def test_what_is_reported_during_the_look_counts(
+    installation: Installation, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Follow-ups are read once more before the commit point, with the ledger as it is by then."""
+    made = board.intended("sg")
+    size = installation.size("sg")
+    real, order = dating.date_all, list[str]()
+
+    def date_all(vault: Any, only: Any = None) -> Any:
+        assert only is not None
+        order.append(f"dated at {only.size}")
+        return real(vault, only)
+
+    def look(*given: Any) -> Any:
+        order.append("looked")
+        if len(order) == 2:
+            installation.ingest("sg", decisions(1, first=900))
+        return real_look(*given)
+
+    real_look = destroying._look
+    monkeypatch.setattr(dating, "date_all", date_all)
+    monkeypatch.setattr(destroying, "_look", look)
+    assert destroying.run(board.cooled, made.id).entries == SG
+    assert order == [f"dated at {size}", "looked", f"dated at {size + 1}"]

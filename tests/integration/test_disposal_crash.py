@@ -177,7 +177,7 @@ def test_one_run_at_a_time(waiting: tuple[Installation, str, Board]) -> None:
         ):
             destroying.run(mine.cooled, name)
         done = destroying.run(mine.cooled, name)
-        destroying._end(vault, disposal.find(vault, name), done.entries, done.epochs_tried)
+        destroying._end(vault, disposal.find(vault, name), done.entries, done.epochs_tried, done.entries)
         assert len(happened(vault, "disposal.done")) == 1
 
 
