@@ -162,8 +162,9 @@ def test_announced_and_left_where_it_was_written(installation: Installation, boa
     assert alive(installation, board)
 
 
-def test_rekeying_asks_the_same(installation: Installation, board: Board) -> None:
-    hide(installation, "to no epoch", [3])
+@pytest.mark.parametrize("how", HIDINGS)
+def test_rekeying_asks_the_same(installation: Installation, board: Board, how: str) -> None:
+    hide(installation, how, [3])
     with pytest.raises(Missing, match=r"seq 3$"):
         rekeying.rekey(board.today, installation.ledger("sg"), GROUP)
     assert alive(installation, board)
