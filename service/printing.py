@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -21,6 +22,8 @@ SHOWN_FAULTS = 50
 class LinesOut:
     """JSON lines to a file made at the first line, for its owner alone, or to a stream; to neither where both are None.
 
+    A device, a pipe or a standard stream is written into: it is never replaced, and its mode stays what it is.
+
     Attributes:
         path: the file, None where there is none.
         written: whether a line was written.
@@ -34,7 +37,10 @@ class LinesOut:
 
     def __enter__(self) -> LinesOut:
         if self.path is not None:
-            self.path.unlink(missing_ok=True)  # what an earlier run wrote no longer holds
+            if self.path.is_dir():
+                raise UsageError(f"{self.path} is a directory: name a file")
+            if not _stays(self.path):
+                self.path.unlink(missing_ok=True)  # what an earlier run wrote no longer holds
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -48,7 +54,7 @@ class LinesOut:
     def raw(self, line: str) -> None:
         """Write a line that is JSON already, without its line feed."""
         if self.path is not None and self._file is None:
-            self._file = open(self.path, "x", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed by __exit__
+            self._file = _opened(self.path)
         target = self._file or self._stream
         if target is not None:
             target.write(line + "\n")
@@ -63,7 +69,8 @@ def refused_path(file: str, refused: Path | None, receipts: Path | None) -> Path
     """
     if refused is None and file != "-":
         refused = Path(f"{file}.refused.jsonl")
-    named = [path.resolve() for path in (None if file == "-" else Path(file), refused, receipts) if path is not None]
+    outputs = [path for path in (refused, receipts) if path is not None and not path.is_char_device()]
+    named = [path.resolve() for path in (*([] if file == "-" else [Path(file)]), *outputs)]
     if len(set(named)) < len(named):
         raise UsageError("FILE, --refused and --receipts must be different files")
     return refused
@@ -188,6 +195,29 @@ def evidence_document(report: EvidenceReport) -> dict[str, Any]:
         "not_tested": {check.code: check.not_tested for check in report.exceptions if check.not_tested is not None},
         "access_event": population.access_entry,
     }
+
+
+def _stays(path: Path) -> bool:
+    """Say whether an output is something other than a file of its own, which may be replaced."""
+    return path.exists() and (not path.is_file() or _standard(path) is not None)
+
+
+def _standard(path: Path) -> int | None:
+    """Return which standard stream a path leads to: /dev/stderr does, also where that is a regular file."""
+    found = path.stat()
+    for descriptor in (2, 1):
+        with suppress(OSError):  # it may be closed
+            if os.path.samestat(found, os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+def _opened(path: Path) -> TextIO:
+    if not _stays(path):
+        return open(path, "x", encoding="utf-8", opener=_private)
+    standard = _standard(path)  # opened again it would be written from its beginning, and a socket cannot be
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY) if standard is None else os.dup(standard)
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 def _private(path: str, flags: int) -> int:
