@@ -42,7 +42,7 @@ _FIRST_DAY, _LAST_DAY = 0, 253_402_300_799_000_000  # what a record can say, in 
 
 
 class Told(NamedTuple):
-    """An import with what its request seals."""
+    """An import with what its request seals: both empty where whoever looks may not see it."""
 
     asked: Import
     reason: str
@@ -173,21 +173,22 @@ def run(vault: Vault, name: str, file: Path, *, processes: int = 2) -> Iterator[
 
 
 def listing(vault: Vault) -> list[Told]:
-    """Return every import, the newest first; an event.
+    """Return every import, the newest first; an event. Auditors do not see what the requests seal.
 
     Raises:
         Denied: neither an officer, an auditor nor the passphrase's holder.
     """
 
-    def decide(standing: Standing) -> Ruling[list[Import]]:
+    def decide(standing: Standing) -> Ruling[tuple[list[Import], bool]]:
         roles = vault.actor.roles_by(standing)
         if (why := deciding.why_no_look(roles, vault.actor.break_glass)) is not None:
             return _refusal("import.list", why, {})
         found = sorted(standing.governance.imports.values(), key=lambda one: -one.request)
-        return Ruling([Event("imports.listed", {"count": len(found)})], found)
+        all_said = vault.actor.break_glass or "officer" in roles
+        return Ruling([Event("imports.listed", {"count": len(found)})], (found, all_said))
 
-    _, found = events.rule(vault, decide)
-    return _told(vault, found)
+    _, (found, all_said) = events.rule(vault, decide)
+    return _told(vault, found) if all_said else [Told(one, "", "") for one in found]
 
 
 class _Surveyed(NamedTuple):

@@ -116,10 +116,14 @@ def _say(vault: Vault, found: list[Told], *, many: bool = False) -> None:
     ]
     words = [
         f"{row['import']}  {row['state']:<9}  {row['ledger']}  {row['producer']}  {row['count']:,} lines  "
-        f"{row['first']} to {row['last']}  {row['file']}: {row['reason']}\n  SHA-256 {row['sha256']}"
+        f"{row['first']} to {row['last']}  {_sealed(str(row['file']), str(row['reason']))}\n  SHA-256 {row['sha256']}"
         for row in rows
     ]
     say("\n".join(words) or "there are no imports", rows if many else rows[0])
+
+
+def _sealed(file: str, reason: str) -> str:
+    return f"{file}: {reason}" if file or reason else "file and reason sealed"
 
 
 def _state(told: Told) -> str:

@@ -254,8 +254,12 @@ def test_reason_and_file_are_sealed(
     assert "archive.jsonl" not in everything
     with pytest.raises(Denied):
         imports.listing(vault.acting(hire(vault, "otto", "operator")))
-    (told,) = imports.listing(vault.acting(hire(vault, "carla", "auditor")))
-    assert told.reason == REASON
+    (seen,) = imports.listing(vault.acting(hire(vault, "carla", "auditor")))
+    assert (seen.reason, seen.file) == ("", "")
+    for one in (olaf, anna, vault.actor):
+        (told,) = imports.listing(vault.acting(one))
+        assert (told.reason, told.file) == (REASON, "archive.jsonl")
+        assert told.asked == seen.asked
 
 
 def test_two_runs_at_once_are_told_once(vault: Vault, olaf: Actor, anna: Actor, tmp_path: Path) -> None:
