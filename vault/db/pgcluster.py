@@ -78,6 +78,9 @@ DEFAULTS = {
 # For servers that live as long as a test run: what is committed survives kill -9, but no power cut.
 FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 
+# What initdb says once it has failed, below the line that says why.
+_AFTERWARDS = ("initdb: removing", "initdb: hint:", "child process exited")
+
 _ROLES_AND_DATABASE = """\
 CREATE ROLE {owner} LOGIN PASSWORD '{owner_password}';
 CREATE ROLE {app} LOGIN PASSWORD '{app_password}';
@@ -219,8 +222,9 @@ def _create_roles(place: Location, staging: Path, passwords: dict[Role, str]) ->
 
 def reason(output: str) -> str:
     """Return the part of a program's output that says why it failed; without any statement text."""
-    marks = ("PANIC:", "FATAL:", "error:", "ERROR:", "could not")
+    marks = ("PANIC:", "FATAL:", "error:", "ERROR:", "could not", "error while", "cannot", "terminated by", "No space")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_AFTERWARDS)] or lines
     for mark in marks:
         for line in reversed(lines):
             _, found, rest = line.partition(mark)
