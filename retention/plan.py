@@ -243,10 +243,19 @@ def _fitting(vault: Vault, ledger: UUID, sight: Sight) -> Selection | None:
     return taken
 
 
+def _require_month(month: str) -> None:
+    try:
+        if due_at(month) is not None:
+            return
+    except (UsageError, ValueError):  # no month, or none of a year that dates can have
+        pass
+    raise UsageError("--month is YYYY-MM")
+
+
 def _candidates(vault: Vault, ledger: UUID, history: History, now: int, month: str | None) -> list[str]:
     """Return the groups that may hold something due: months that are over, oldest first, and what was moved aside."""
-    if month is not None and due_at(month) is None:
-        raise UsageError("--month is YYYY-MM")
+    if month is not None:
+        _require_month(month)
     states = whereabouts.states(vault, ledger)
     dated = bool(history.dated(str(ledger)))  # nothing but a date ends being open-ended
 

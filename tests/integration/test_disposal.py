@@ -80,8 +80,9 @@ def test_a_plan_leaves_what_is_not_due_and_says_why(installation: Installation, 
     # What is planned is planned once.
     again = board.planned("sg")
     assert (again.id, again.excepted["planned"]) == ("", SG - len(CUSTOMERS))
-    with pytest.raises(UsageError, match="YYYY-MM"):
-        board.planned("sg", month="held")
+    for no_month in ("held", "2029-13", "2029-1", "0000-01", ""):
+        with pytest.raises(UsageError, match="--month is YYYY-MM"):
+            board.planned("sg", month=no_month)
     assert board.planned("sg", month="2029-10").looked == 0
     # Until it is cancelled.
     disposal.cancel(board.acting(1), made.id)
