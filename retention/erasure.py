@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from retention.saving import find, size_of
-from vault import events, grants, people, selections
+from vault import chronicle, events, grants, people, selections
 from vault.context import Vault
 from vault.core import hold
 from vault.core.errors import Denied, UsageError
@@ -37,12 +37,14 @@ class Asked:
     Attributes:
         counts: ledger's uuid -> records restricted.
         unsound: those among them that are not what their leaf says.
+        before: earlier requests of the same customer for one of these ledgers, the oldest first.
     """
 
     request: str
     counts: Mapping[str, int]
     unsound: int
     event: int
+    before: tuple[str, ...] = ()
 
 
 def request_erasure(
@@ -87,8 +89,10 @@ def request_erasure(
             "upto": size,
         }
         happened.append(Event("erasure.requested", facts, details))
+    asked = [one.facts for one in chronicle.read(vault, {"erasure.requested"})[0]]
+    same = [str(one["request"]) for one in asked if one.get("tag") == tag and one.get("ledger") in counts]
     told, _ = events.rule(vault, lambda standing: may(standing) or Ruling(happened, None))
-    return Asked(name, counts, unsound, told.seq)
+    return Asked(name, counts, unsound, told.seq, tuple(dict.fromkeys(same)))
 
 
 def new_name(random: Callable[[int], bytes]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,7 +82,13 @@ def place_hold(
         )
         known = _names(vault)
     words = [f"{placed.hold.id} is placed"]
-    words += [f"{known.get(one, one)}: {count} records" for one, count in placed.counts.items()]
+    nothing = f"matches no record now: check the spelling of {_spelled(customers, conversations, transactions)}"
+    words += [
+        f"{known.get(one, one)}: {count} records" if count or placed.lost else f"{known.get(one, one)}: {nothing}"
+        for one, count in placed.counts.items()
+    ]
+    if not all(placed.counts.values()):
+        words.append("new records that match will be held")
     words += [f"disposal {one} will leave {count} of them behind" for one, count in placed.stopped.items()]
     words += [
         f"TOO LATE for {count} records: disposal {one} has passed its commit point and destroys them"
@@ -156,6 +162,11 @@ def release_hold(hold_id: str, user: str) -> None:
         "released": f"{hold_id} is released: what no other hold keeps is due when the law says",
     }
     say(words[step.done], _document(step.hold) | {"done": step.done})
+
+
+def _spelled(customers: Sequence[str], conversations: Sequence[str], transactions: Sequence[str]) -> str:
+    named = {"customer": customers, "conversation": conversations, "transaction": transactions}
+    return " and ".join(f"the {name}" for name, ids in named.items() if ids) or "the terms"
 
 
 def _line(found: Shown, known: Mapping[str, str]) -> str:

@@ -17,6 +17,8 @@ from vault import ledgers
 from vault.context import Vault
 from vault.core.leaf import instant
 
+_NOTHING = "check the spelling of the customer; records that come later are not covered: ask again then"
+
 
 @click.group(cls=Commands)
 def request() -> None:
@@ -40,11 +42,16 @@ def erasure(customer: str, names: tuple[str, ...], reason: str, user: str | None
         )
         known = _names(vault)
     words = [f"{asked.request} is entered: from now on these are opened for a legal duty only, and destroyed when due"]
-    words += [f"{known.get(one, one)}: {count} records" for one, count in asked.counts.items()]
+    words += [
+        f"{known.get(one, one)}: " + (f"{count} records" if count else "matches no record now: " + _NOTHING)
+        for one, count in asked.counts.items()
+    ]
+    if asked.before:
+        words.append(f"the same was asked before: {', '.join(asked.before)}; both stand")
     if asked.unsound:
         words.append(f"{asked.unsound} of them are not what their leaves say: run 'reasonvault verify'")
     document = {"request": asked.request, "counts": dict(asked.counts), "unsound": asked.unsound, "event": asked.event}
-    say("\n".join(words), document)
+    say("\n".join(words), document | {"before": list(asked.before)})
 
 
 @request.command("access")

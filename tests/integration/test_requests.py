@@ -339,7 +339,9 @@ def test_the_command_line_does_it_all(installation: Installation, tmp_path: Path
     assert run("hold", "release", held["hold"], user="olaf")["done"] == "requested"
     assert run("hold", "release", held["hold"], user="olga")["done"] == "released"
     erased = run("request", "erasure", "--customer", "cus-3", "--ledger", "cn", "--reason", "her letter", user="olaf")
-    assert sum(erased["counts"].values()) == len(OF_3)
+    assert (sum(erased["counts"].values()), erased["before"]) == (len(OF_3), [])
+    again = run("request", "erasure", "--customer", "cus-3", "--ledger", "cn", "--reason", "once more", user="olaf")
+    assert again["before"] == [erased["request"]]
     grant = run(
         "grant", "request", "--ledger", "cn", "--purpose", "her letter", "--case", "C-18", "--until", "2027-01-31",
         "--duty", "access-right", "--fields", "full", user="anna",
@@ -350,9 +352,21 @@ def test_the_command_line_does_it_all(installation: Installation, tmp_path: Path
     made = run("request", "access", "--customer", "cus-3", "--ledger", "cn", "-o", str(out), user="anna")
     assert made["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     kinds = [one["kind"] for one in run("request", "list")]
-    assert kinds == ["access", "erasure"]
+    assert kinds == ["access", "erasure", "erasure"]
     for words in (("hold", "list"), ("hold", "show", held["hold"]), ("request", "list")):
         printed = installation.run(*words)
         assert (printed.exit_code, "cus-3" in printed.stdout or "C-17" in printed.stdout) == (0, True), printed.output
     shown = installation.run("show", "dec-3", "--ledger", "cn", "--purpose", "a test", "--duty", "court-order")
     assert shown.stdout_bytes == spelled(decision(3))
+
+
+def test_what_matches_nothing_is_said(installation: Installation) -> None:
+    words = ("--ledger", "cn", "--customer", "cus-mistyped", "--reason", "a letter")
+    held = installation.run("hold", "place", "--case", "C-19", *words)
+    assert held.exit_code == 0, held.output
+    assert "cn: matches no record now: check the spelling of the customer\n" in held.stdout
+    assert "new records that match will be held" in held.stdout
+    asked = [installation.run("request", "erasure", *words) for _ in range(2)]
+    assert [one.exit_code for one in asked] == [0, 0]
+    assert all("cn: matches no record now: check the spelling of the customer" in one.stdout for one in asked)
+    assert ["the same was asked before" in one.stdout for one in asked] == [False, True]
