@@ -32,7 +32,7 @@ from vault.core.leaf import EventLeaf, microseconds
 from vault.core.selection import Selection
 from vault.ledgers import Ledger
 
-__all__ = ["CertificateFacts", "collect", "document", "view"]
+__all__ = ["CertificateFacts", "collect", "document", "rule_facts", "view"]
 
 
 def view(vault: Vault, name: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def collect(vault: Vault, name: str) -> CertificateFacts:
         requested_by=disposal.requested_by,
         reason=str(sealed.get(planned.seq, {}).get("reason", "")),
         planned_at=_seconds(planned.at),
-        rules=() if final is None else _rules(vault, sealed.get(final.seq, {}).get("rules", [])),
+        rules=() if final is None else rule_facts(vault, sealed.get(final.seq, {}).get("rules", [])),
         due=leaf.instant(disposal.due) if disposal.due else "",
         manifest=disposal.manifest,
         planned=disposal.count,
@@ -240,7 +240,8 @@ def _approvers(vault: Vault, disposal: Disposal, told: Sequence[EventLeaf]) -> t
     return tuple(made)
 
 
-def _rules(vault: Vault, sealed: object) -> tuple[RuleFacts, ...]:
+def rule_facts(vault: Vault, sealed: object) -> tuple[RuleFacts, ...]:
+    """Return the rules that an event's details name; none where they cannot be read."""
     try:
         applied = msgspec.convert(sealed, list[Applied])
         known = {book.digest: book for book in books.adopted(vault)}

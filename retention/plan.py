@@ -329,7 +329,8 @@ def _tell(
     }
     if made.kind == "expiry":
         facts["due"] = leaf.instant(sight.latest)
-    details: dict[str, Any] = {"rules": sight.rules()} | ({"reason": reason} if reason else {})
+    details: dict[str, Any] = {"rules": sight.rules(), "holds": dict(made.holds)}
+    details |= {"reason": reason} if reason else {}
 
     def decide(standing: Standing) -> Ruling[None]:
         if (why := _why_not(vault, standing)) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from retention import approvers, evidence_of
+from retention import approvers, disposallist, evidence_of
 from retention import disposal as disposals
 from retention.certified import CertificateFacts
 from retention.destroying import Outcome
@@ -28,6 +28,7 @@ from vault.core.governance import Disposal
 from vault.ledgers import EVENTS, Ledger
 
 _USER = "Your local account; without it, the passphrase's holder acts."
+_LOOKS = "Your local account; without it, the passphrase's holder looks."
 
 
 @click.group(cls=Commands)
@@ -48,11 +49,12 @@ def plan_disposal(name: str, month: str | None, user: str | None) -> None:
 
 
 @disposal.command("list")
-def list_disposals() -> None:
-    """List the disposals and how far each came."""
-    with acting(None) as vault:
+@click.option("--user", "user", help=_LOOKS)
+def list_disposals(user: str | None) -> None:
+    """List the disposals and how far each came. Looking is an event."""
+    with acting(user) as vault:
         names = {str(one.id): one.row.name for one in ledgers.listing(vault)}
-        found = disposals.listing(vault)
+        found = disposallist.listing(vault)
     rows = [_row(one, names) for one in found]
     words = [
         f"{row['disposal']}  {row['state']:<10}  {row['kind']:<6}  {row['entries']:>10}  {row['ledger_name']}"
@@ -63,10 +65,11 @@ def list_disposals() -> None:
 
 @disposal.command("show")
 @click.argument("disposal_id")
-def show_disposal(disposal_id: str) -> None:
+@click.option("--user", "user", help=_LOOKS)
+def show_disposal(disposal_id: str, user: str | None) -> None:
     """Show one disposal: what it takes and what it leaves, who approved it, and what it waits for."""
-    with acting(None) as vault:
-        document = evidence_of.view(vault, disposal_id)
+    with acting(user) as vault:
+        document = disposallist.show(vault, disposal_id)
     say("\n".join(_lines(document)), document)
 
 
@@ -79,7 +82,7 @@ def approve_disposal(disposal_id: str, file: Path, user: str) -> None:
     key = approvers.read_private(file, passphrase)
     with logged_in(user) as vault:
         made = disposals.approve(vault, disposal_id, key)
-        document = evidence_of.view(vault, made.id)
+        document = disposallist.whole(vault, made.id, all_said=True)
     say("\n".join(_lines(document)), document)
 
 
@@ -206,14 +209,25 @@ def _row(one: Disposal, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
-    yield f"{document['disposal']}  {document['state']}  {document['kind']}  ledger {document['ledger']}"
+    kind = "EARLY" if document["kind"] == "early" else document["kind"]
+    ledger = f"{document['ledger_name']} ({document['ledger']})"
+    yield f"{document['disposal']}  {document['state']}  {kind}  ledger {ledger}"
+    yield f"planned by {document['planned_by']} at {document['planned_at']}, event {document['planned']}"
+    if document["kind"] == "early":
+        yield f"reason: {document['reason'] or 'sealed'}"
     yield f"{_entries(document['entries'])} in {', '.join(document['groups'])}, manifest {document['manifest']}"
-    due = f"due {document['due']}" if document["due"] else "BEFORE IT IS DUE"
-    yield f"{due}; cooling-off {document['cooling_off_seconds']} s; planned at event {document['planned']}"
+    due = f"the last of them due {document['due']}" if document["due"] else "BEFORE THEY ARE DUE"
+    yield f"{due}; cooling-off {document['cooling_off_seconds']} s"
+    for one in document["rules"]:
+        yield f"rule {one['rule']} of {one['book']} ({one['status']}): {_entries(one['count'])}, {one['instrument']}"
     left = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in document["excepted"].items() if count)
     yield f"left behind when planned: {left or 'none'}"
+    for hold, count in document["holds"].items():
+        yield f"hold {hold} kept {_entries(count)}"
     for one in document["approvals"]:
         yield f"approved by {one['person']} with {one['fingerprint']}{'' if one['counts'] else ': does not count'}"
+    if document["approvals_missing"]:
+        yield f"approvals missing: {document['approvals_missing']}"
     if document["not_before"]:
         yield f"not before {document['not_before']}"
     if document["destroyed"] is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from retention import adoption, approvers, destroying, disposal, evidence_of, holding
+from retention import adoption, approvers, destroying, disposal, disposallist, evidence_of, holding
 from retention.destroying import Outcome
 from retention.plan import plan
 from tests.support.acting import happened, hire, last, later
@@ -77,6 +77,7 @@ def test_a_plan_leaves_what_is_not_due_and_says_why(installation: Installation, 
     assert made.entries == SG - len(CUSTOMERS)
     assert made.excepted == {"held": len(CUSTOMERS), "extended": 0, "not_due": 0, "open_ended": 0, "planned": 0}
     assert made.holds == {name: len(CUSTOMERS)}
+    assert disposallist.whole(board.due, made.id, all_said=False)["holds"] == made.holds
     # What is planned is planned once.
     again = board.planned("sg")
     assert (again.id, again.excepted["planned"]) == ("", SG - len(CUSTOMERS))

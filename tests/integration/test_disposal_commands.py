@@ -75,6 +75,17 @@ def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.Monkey
     name = made["disposal"]
     assert (made["entries"], made["kind"], made["groups"]) == (SG, "expiry", ["2029-11.0"])
     assert desk.run("disposal", "plan", "--ledger", "sg").stdout == "nothing is due; left behind: 45 planned\n"
+    seen = desk.told("disposal", "show", name, "--user", "petra")
+    assert {one["rule"]: (one["count"], one["status"]) for one in seen["rules"]} == {
+        "PROD-3Y": (SG, "verified"),
+        "SG-PDPA-25": (SG, "verified"),
+    }
+    assert (seen["ledger_name"], seen["approvals_missing"], seen["holds"], seen["reason"]) == ("sg", 2, {}, "")
+    shown = desk.run("disposal", "show", name, "--user", "petra").stdout
+    assert "ledger sg (" in shown
+    assert f"planned by {seen['planned_by']} at {seen['planned_at']}" in shown
+    assert f"the last of them due {seen['due']}" in shown
+    assert "approvals missing: 2" in shown
     approve = ("disposal", "approve", name, "--key")
     assert "planned" in desk.refused(4, *approve, desk.key("olaf"), "--user", "olaf")
     assert "registered" in desk.refused(4, *approve, desk.key("petra"), "--user", "rita")
@@ -125,6 +136,16 @@ def test_one_record_early(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "EARLY, before it is due: 1 entry" in ran.stdout
     (listed,) = desk.told("disposal", "list")
     assert (listed["kind"], listed["state"], listed["entries"]) == ("early", "planned", 1)
+    for name, role in (("anna", "auditor"), ("otto", "operator")):
+        desk.told("user", "add", name, "--role", role)
+    show = ("disposal", "show", listed["disposal"])
+    assert "only auditors and compliance officers" in desk.refused(4, *show, "--user", "otto")
+    assert "only auditors and compliance officers" in desk.refused(4, "disposal", "list", "--user", "otto")
+    assert len(desk.told("disposal", "list", "--user", "anna")) == 1
+    reasons = {user: desk.told(*show, *(("--user", user) if user else ()))["reason"] for user in ("", "petra", "anna")}
+    assert reasons == {"": "sent by mistake", "petra": "sent by mistake", "anna": ""}
+    assert "  planned  EARLY  ledger sg" in desk.run(*show).stdout
+    assert "reason: sealed\n" in desk.run(*show, "--user", "anna").stdout
     assert desk.told("disposal", "cancel", listed["disposal"], "--user", "rita")["state"] == "cancelled"
     assert "cancelled" in desk.refused(4, "disposal", "run", listed["disposal"])
     removed = desk.told("approver", "list")[0]["person"]
