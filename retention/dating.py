@@ -17,13 +17,16 @@ own group is worked on (retention.plan).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
+from retention.effective import Effective
 from retention.history import History
-from vault import events, followups, grants, ledgers
+from vault import erasure, events, followups, grants, ledgers, matching
 from vault.context import Vault
 from vault.core import canonical, dating, leaf
-from vault.core.errors import Denied, EvidenceError, Modified, UsageError, VaultError
+from vault.core.errors import Denied, Destroyed, EvidenceError, Modified, Unavailable, UsageError, VaultError
+from vault.core.selection import Selection
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.followups import FollowUp, Target
@@ -79,6 +82,7 @@ def tell(vault: Vault, ledger: Ledger, record_id: str, trigger: str, at: int, re
     Raises:
         UsageError: no such record or trigger, no reason, or the event has not happened yet.
         Denied: whoever tells is no compliance officer who logged in.
+        Destroyed: the record is gone; nothing is told of it.
     """
     grants.require_text("reason", reason)
     tag = id_tag(vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key), record_id)
@@ -86,6 +90,7 @@ def tell(vault: Vault, ledger: Ledger, record_id: str, trigger: str, at: int, re
     found: Target | None = None
     if "officer" in vault.actor.roles_by(vault.register.standing()):
         found = followups.find(vault, ledger, [record_id]).get(record_id)
+    gone = None if found is None else _gone(vault, ledger, found.seq)
 
     def decide(standing: Standing) -> Ruling[None]:
         why = dating.why_not(vault.actor.roles_by(standing), trigger, at, vault.clock())
@@ -95,10 +100,47 @@ def tell(vault: Vault, ledger: Ledger, record_id: str, trigger: str, at: int, re
             return refuse(error, denial("record.date", code, {**place}))
         if found is None:
             return refuse(UsageError("no record with this id is in the ledger"), Event("record.not_found", place))
+        if gone is not None:
+            return refuse(gone, denial("record.date", "unfit", {**place}))
         return Ruling([_dated(ledger, found.seq, trigger, at, 0, {"reason": reason})], None)
 
     told, _ = events.rule(vault, decide)
     return told.seq
+
+
+class Change(NamedTuple):
+    """Until when a record is kept without one dating, and with it: Unix seconds, None while it is open-ended."""
+
+    before: int | None
+    after: int | None
+
+
+def change(vault: Vault, ledger: Ledger, event: int) -> Change | None:
+    """Return what the dating of an event changed, as of now; None where the record cannot be opened to say so."""
+    place, history = str(ledger.id), History.read(vault)
+    dated = history.dated(place)
+    seq = next(seq for seq, all_ in dated.items() if any(one.event == event for one in all_))
+    without = {**dated, seq: tuple(one for one in dated[seq] if one.event != event)}
+    try:
+        (entry,) = matching.entries(vault, ledger.id, Selection.of([seq]))
+        record = matching.Reader(vault, ledger.id).record(entry)
+        before, after = (
+            Effective(vault, ledger, one).of(entry.leaf, entry.facets, record).keep_until
+            for one in (replace(history, datings={**history.datings, place: without}), history)
+        )
+    except (EvidenceError, Unavailable):
+        return None
+    return Change(before, after)
+
+
+def _gone(vault: Vault, ledger: Ledger, seq: int) -> Destroyed | None:
+    """Return what is said of a record that was destroyed; raises ``Missing`` where no disposal explains it."""
+    chosen = Selection.of([seq])
+    if matching.standing_of(vault, ledger.id, chosen):
+        return None
+    (entry,) = matching.entries(vault, ledger.id, chosen)
+    told = erasure.explain(vault, ledger.id, entry.leaf)
+    return Destroyed(told.disposal, told.at)
 
 
 def _date(vault: Vault, ledger: Ledger, history: History) -> dict[str, int]:

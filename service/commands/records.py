@@ -36,6 +36,25 @@ def date_record(record_id: str, ledger: str, trigger: str, at: datetime, name: s
     with logged_in(name) as vault:
         into = ledgers.get(vault, ledger)
         event = dating.tell(vault, into, record_id, trigger, microseconds(at), reason)
+        change = dating.change(vault, into, event)
     told = leaf.instant(microseconds(at) // 1_000_000)
     document = {"ledger": str(into.id), "record": record_id, "trigger": trigger, "at": told, "event": event}
-    say(f"{record_id}: {trigger} at {told}, told by event {event}", document)
+    words = f"{record_id}: {trigger} at {told}, told by event {event}"
+    if change is None:
+        words += "\nwhat it changes cannot be said, since the record does not open: run 'reasonvault verify'"
+        say(words, document | {"keep_until_before": None, "keep_until": None, "changed": None})
+        return
+    before, after = _until(change.before), _until(change.after)
+    changed = change.before != change.after
+    words += (
+        f"\nkeeps until {before or 'open-ended'} -> {after or 'open-ended'}"
+        if changed
+        else (
+            f"\nchanges nothing now: it keeps until {after}" if after else "\nchanges nothing now: it stays open-ended"
+        )
+    )
+    say(words, document | {"keep_until_before": before, "keep_until": after, "changed": changed})
+
+
+def _until(seconds: int | None) -> str | None:
+    return None if seconds is None else leaf.instant(seconds)

@@ -105,6 +105,10 @@ def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.Monkey
     assert all(one["counts"] for one in shown["approvals"])
     assert "ERASED" in desk.run("verify").stdout.upper()
 
+    dated = ("records", "date", "dec-7", "--ledger", "sg", "--trigger", "relationship_ended", "--at", "2026-02-01")
+    gone = desk.refused(6, *dated, "--reason", "a letter", "--user", "rita")
+    assert f"disposal {name}" in gone
+
     facts = desk.told("disposal", "certificate", name)
     words = desk.run("disposal", "certificate", name).stdout
     assert (facts["destroyed"], facts["planned"], facts["ranges"]) == (SG, SG, [[1, SG]])
@@ -132,6 +136,8 @@ def test_from_the_plan_to_the_certificate(desk: Desk, monkeypatch: pytest.Monkey
 def test_one_record_early(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     shred = ("keys", "shred", "dec-7", "--ledger", "sg", "--user", "olaf")
     desk.refused(2, "keys", "shred", "dec-none", "--ledger", "sg", "--reason", "none", "--user", "olaf")
+    dated = ("records", "date", "dec-8", "--ledger", "sg", "--trigger", "relationship_ended", "--at", "2026-02-01")
+    assert "changes nothing now: it keeps until 20" in desk.run(*dated, "--reason", "a letter", "--user", "rita").stdout
     ran = desk.run(*shred, "--reason", "sent by mistake")
     assert "EARLY, before it is due: 1 entry" in ran.stdout
     (listed,) = desk.told("disposal", "list")
