@@ -1,6 +1,6 @@
 """The home directory: what lies outside the database and outlives it.
 
-vault.json     which vault this is: tenant, events ledger, origin host, public checkpoint key; no secrets
+vault.json     which vault this is: tenant, events ledger, origin host, public checkpoint keys; no secrets
 keys/          the key store; never in the same backup as the database
 checkpoints/   the last signed tree heads
 db/            the embedded server's passwords and pointer, where there is one
@@ -21,11 +21,19 @@ import platformdirs
 
 from vault.context import Actor
 from vault.core.canonical import is_word
-from vault.core.errors import Unavailable, UsageError
+from vault.core.errors import Modified, Unavailable, UsageError
+from vault.core.signer import Signers, check, founding
 
 
-class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``vault.json``. ``signer`` is the checkpoint key's public half in hex: the anchor that verification trusts."""
+class Identity(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, rename={"rotated": "signers"}
+):
+    """``vault.json``: version 1, and 2 once a checkpoint key was rotated. What verification trusts.
+
+    Attributes:
+        signer: public half, in hex, of the checkpoint key that the vault began with. It never changes.
+        rotated: ``signers`` in the file: every key there ever was, that one first; empty where it is the only one.
+    """
 
     version: int
     tenant: UUID
@@ -33,6 +41,16 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     region: str
     host: str
     signer: str
+    rotated: Signers = ()
+
+    @property
+    def signers(self) -> Signers:
+        """Return every checkpoint key there ever was, oldest first."""
+        return self.rotated or founding(self.signer)
+
+    def with_signers(self, signers: Signers) -> Identity:
+        """Return the same vault with other checkpoint keys."""
+        return msgspec.structs.replace(self, version=2, rotated=signers)
 
 
 def default_path() -> Path:
@@ -65,14 +83,53 @@ def read_identity(home: Path) -> Identity | None:
         UsageError: the file is damaged or from a newer version.
     """
     try:
-        identity = msgspec.json.decode((home / "vault.json").read_bytes(), type=Identity)
+        data = (home / "vault.json").read_bytes()
+        if msgspec.json.decode(data, type=_Versioned).version > 2:
+            raise UsageError(f"{home / 'vault.json'} was written by a newer reasonvault: update this installation")
+        identity = msgspec.json.decode(data, type=Identity)
+        check(identity.signers)
+        if identity.version != (2 if identity.rotated else 1) or identity.signers[0].public != identity.signer:
+            raise Modified("its parts do not agree")
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, Modified):
         raise UsageError(f"cannot read {home / 'vault.json'}: restore it from a backup of the home directory") from None
-    if identity.version != 1:
-        raise UsageError(f"{home / 'vault.json'} was written by a newer reasonvault: update this installation")
     return identity
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+class SignerWatch:
+    """The checkpoint keys of a home, as of now: ``vault.json`` is read again whenever it was replaced.
+
+    A look costs one ``stat``. So a service or a worker goes on through a rotation that another process makes.
+    """
+
+    def __init__(self, home: Path, found: Identity) -> None:
+        self._home = home
+        self._path = home / "vault.json"
+        self._seen: tuple[tuple[int, ...] | None, Signers] = None, found.signers
+
+    def __call__(self) -> Signers:
+        """Return them; the same object for as long as they stay the same.
+
+        Raises:
+            UsageError: the file is gone or damaged: nothing is signed or believed.
+        """
+        stamp, signers = self._seen
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise UsageError(f"cannot read {self._path}: {error.strerror}") from None
+        now = found.st_mtime_ns, found.st_ino, found.st_size
+        if now != stamp:
+            read = read_identity(self._home)
+            if read is None:
+                raise UsageError(f"cannot read {self._path}: it is gone")
+            self._seen = now, signers if read.signers == signers else read.signers
+        return self._seen[1]
 
 
 def write_identity(home: Path, identity: Identity) -> None:

@@ -19,12 +19,13 @@ from retention.books import InForce, current, founding
 from retention.rules import RuleBook
 from service import home as homes
 from service import providers
-from service.home import Identity
+from service.home import Identity, SignerWatch
 from service.identity.tokens import TokenIssuer, issuer_name
 from service.providers import OpenBaoSettings
 from vault import events, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Actor, Vault
+from vault.core import signer
 from vault.core.canonical import b64
 from vault.core.errors import Forked, KeyGone, UsageError
 from vault.db import migrate, store
@@ -33,13 +34,12 @@ from vault.db.engine import RETENTION_ROLE, connect, transact, translated
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.layout import Layout
 from vault.keys.memory import forbid_core_dumps
-from vault.keys.provider import KeyProvider, KeyState, Signer
+from vault.keys.provider import KeyProvider, KeyState
 from vault.keys.ring import WRITE_SECONDS, Ring, tenant_ref
 from vault.register import Register
 
 DEFAULT_HOST = "reasonvault.local"
 DEFAULT_REGION = "local"
-_SIGNER = "checkpoint.1"
 _ACCESS_SIGNER = "access.1"
 
 
@@ -275,7 +275,7 @@ def initialise(
         # Only a new vault makes its record: one that is lost has forgotten what was destroyed, and has to be restored.
         with providers.opened(home, keys, make=found is None) as provider:
             if found is None:
-                found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(_SIGNER).hex())
+                found = Identity(1, uuid4(), uuid4(), region, host, keys.create_signing_key(signer.FIRST).hex())
                 homes.write_identity(home, found)
             provider.create_key(tenant_ref(found.tenant))
         database = Database(home)
@@ -329,7 +329,7 @@ def _key_directory(home: Path, passphrase: bytes) -> Iterator[KeyDirectory]:
 
 @contextmanager
 def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, actor: Actor) -> Iterator[Vault]:
-    checkpoints = _checkpoints(home, found, _signing(keys))
+    checkpoints = _checkpoints(home, found, keys.sign)
     register = Register(engine, checkpoints, found.events, events.commit)
     with providers.opened(home, keys) as provider, closing(Ring(provider, clock=time.monotonic)) as ring:
         yield Vault(
@@ -349,9 +349,5 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
         )
 
 
-def _signing(keys: Signer) -> Callable[[bytes], bytes]:
-    return lambda message: keys.sign(_SIGNER, message)
-
-
-def _checkpoints(home: Path, found: Identity, sign: Callable[[bytes], bytes] | None = None) -> Checkpoints:
-    return Checkpoints(home / "checkpoints", found.host, bytes.fromhex(found.signer), sign)
+def _checkpoints(home: Path, found: Identity, sign: Callable[[str, bytes], bytes] | None = None) -> Checkpoints:
+    return Checkpoints(home / "checkpoints", found.host, SignerWatch(home, found), sign)

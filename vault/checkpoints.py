@@ -5,6 +5,7 @@ Below ``<home>/checkpoints/<ledger uuid>/``:
     checkpoint  the last signed tree head, a C2SP note, as a stranger's tool reads it
     pending     heads that a commit of ours was about to reach, signed; the one that stands is always among them
     standing    what the events said up to one of their positions, signed; saves reading them all, and may be missing
+    lost        of a frozen ledger only: the checkpoint from before, which its database does not reach any more
 
 Order around every commit, under the head's row lock up to step 3:
 
@@ -16,6 +17,10 @@ Order around every commit, under the head's row lock up to step 3:
 A crash before 3 leaves an announcement that nothing reached: harmless. A crash after 3 leaves entries that the next
 append finds announced, and signs. Without step 2 that next append would sign whatever rows a database owner had put
 there.
+
+While a key is rotated (vault.rotating) all of this carries two signatures, of the current key and of the one that
+joins. A head that is to go on from must have the current key's. Old notes, such as a receipt's, are verified with every
+key that there ever was: ``open``.
 """
 
 from __future__ import annotations
@@ -25,12 +30,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from vault.core.checkpoint import Checkpoint, open_checkpoint
-from vault.core.errors import Forked, Modified, Unavailable
-from vault.core.note import VerifierKey, open_note, sign
+from vault.core import signer
+from vault.core.checkpoint import Checkpoint, checkpoint_of
+from vault.core.errors import Forked, LedgerFrozen, Modified, Unavailable
+from vault.core.note import Opened, VerifierKey, add_signature, open_note, sign
+from vault.core.signer import Signers
 from vault.core.tree import EMPTY_ROOT, Frontier
 from vault.db.store import HeadRow
 
@@ -41,28 +49,59 @@ class Checkpoints:
     Args:
         directory: below the home, never inside the database's data directory.
         host: first half of every origin.
-        public_key: the tenant's checkpoint key, 32 bytes: what verification trusts.
-        sign: None where only verification is wanted; signing then raises Unavailable.
+        signers: returns the tenant's checkpoint keys as of now: what verification trusts. Asked before everything that
+            is signed or believed, since another process may rotate them.
+        sign: (name of the key, message) -> signature. None where only verification is wanted; signing then raises
+            Unavailable.
     """
 
     def __init__(
-        self, directory: Path, host: str, public_key: bytes, sign: Callable[[bytes], bytes] | None = None
+        self,
+        directory: Path,
+        host: str,
+        signers: Callable[[], Signers],
+        sign: Callable[[str, bytes], bytes] | None = None,
     ) -> None:
         self._directory = directory
         self._host = host
-        self._public_key = public_key
+        self.signers = signers
         self._sign = sign
-        # What was verified last, by its very bytes: a file that did not change need not be verified again.
-        self._signed_note: dict[UUID, tuple[str, Checkpoint]] = {}
-        self._announced_note: dict[UUID, tuple[bytes, list[HeadRow]]] = {}
+        # What was verified last, by its very bytes and by whom it was trusted: a file that did not change need not be
+        # verified again.
+        self._signed_note: dict[UUID, tuple[str, Signers, Checkpoint]] = {}
+        self._announced_note: dict[UUID, tuple[bytes, Signers, list[HeadRow]]] = {}
 
     def origin(self, ledger: UUID) -> str:
         """Return the ledger's origin, ``host/uuid``: the name under which its checkpoints are signed."""
         return f"{self._host}/{ledger}"
 
     def verifier(self, ledger: UUID) -> VerifierKey:
-        """Return the key that must have signed the ledger's checkpoints."""
-        return VerifierKey.from_public(self.origin(ledger), self._public_key)
+        """Return the current key: whose signature a new head of the ledger must have."""
+        return VerifierKey.from_public(self.origin(ledger), signer.current(self.signers()).public_key)
+
+    def verifiers(self, ledger: UUID) -> tuple[VerifierKey, ...]:
+        """Return every key that was ever trusted for the ledger, oldest first: what old notes are verified with."""
+        return signer.keys(self.origin(ledger), self.signers())
+
+    def in_force(self, ledger: UUID) -> tuple[VerifierKey, ...]:
+        """Return the keys that sign now: the current one and, during a rotation, the one that joins."""
+        return signer.keys(self.origin(ledger), signer.in_force(self.signers()))
+
+    def open(self, ledger: UUID, note: str | bytes) -> Checkpoint:
+        """Return a checkpoint of the ledger, verified, whenever it was signed.
+
+        Raises:
+            Modified: it is none, no key of this vault signed it, or only keys that were retired when the ledger was
+                smaller.
+        """
+        signers = self.signers()
+        keys = signer.keys(self.origin(ledger), signers)
+        opened = open_note(note, keys)
+        checkpoint = checkpoint_of(opened, self.origin(ledger))
+        by = [one for one, key in zip(signers, keys, strict=True) if key in opened.verified]
+        if not any(one.vouches(str(ledger), checkpoint.size) for one in by):
+            raise Modified(f"it was signed with {by[-1].name}, which was retired when the ledger was smaller")
+        return checkpoint
 
     def ledgers(self) -> list[UUID]:
         """Return every ledger that ever had a checkpoint here; a directory that is still empty never had."""
@@ -89,14 +128,15 @@ class Checkpoints:
         note = self.note(ledger)
         if note is None:
             return None
+        signers = self.signers()
         known = self._signed_note.get(ledger)
-        if known is not None and known[0] == note:
-            return known[1]
+        if known is not None and known[0] == note and known[1] is signers:
+            return known[2]
         try:
-            checkpoint = open_checkpoint(note, [self.verifier(ledger)], self.origin(ledger))
+            checkpoint = checkpoint_of(self._opened(ledger, note, signers), self.origin(ledger))
         except Modified as error:
             raise Forked(f"the checkpoint outside the database is not ours: {error}", str(ledger)) from None
-        self._signed_note[ledger] = note, checkpoint
+        self._signed_note[ledger] = note, signers, checkpoint
         return checkpoint
 
     def note(self, ledger: UUID) -> str | None:
@@ -157,9 +197,9 @@ class Checkpoints:
             waiting = [known for known in self.pending(ledger) if known.size >= covered]
             announced = [*waiting, head]
             lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in announced]
-            note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
+            signers, note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
             _replace(self._place(ledger) / "pending", note)
-            self._announced_note[ledger] = note.encode(), announced
+            self._announced_note[ledger] = note.encode(), signers, announced
 
     def pending(self, ledger: UUID) -> list[HeadRow]:
         """Return the announced heads, the one that stands and those that may come to.
@@ -168,16 +208,16 @@ class Checkpoints:
             Forked: the file does not hold what ``announce`` wrote and signed.
         """
         try:
-            note = (self._place(ledger) / "pending").read_bytes()
+            note, signers = (self._place(ledger) / "pending").read_bytes(), self.signers()
             known = self._announced_note.get(ledger)
-            if known is not None and known[0] == note:
-                return known[1]
-            title, *lines = open_note(note, [self.verifier(ledger)]).text.splitlines()
+            if known is not None and known[0] == note and known[1] is signers:
+                return known[2]
+            title, *lines = self._opened(ledger, note, signers).text.splitlines()
             if title != self._title(ledger):
                 raise Modified("another ledger's")
             heads = [(size, bytes.fromhex(last), bytes.fromhex(peaks)) for size, last, peaks in map(str.split, lines)]
             announced = [HeadRow(int(size), last, peaks) for size, last, peaks in heads]
-            self._announced_note[ledger] = note, announced
+            self._announced_note[ledger] = note, signers, announced
             return announced
         except FileNotFoundError:
             return []
@@ -188,14 +228,14 @@ class Checkpoints:
 
     def remember(self, ledger: UUID, name: str, text: str) -> None:
         """Keep a text of ours beside a ledger's checkpoint, signed. It saves work, so nothing is forced to the disk."""
-        note = self._signed(ledger, f"{name} {self.origin(ledger)}\n{text}")
+        _, note = self._signed(ledger, f"{name} {self.origin(ledger)}\n{text}")
         _replace(self._place(ledger) / name, note, durable=False)
 
     def recall(self, ledger: UUID, name: str) -> str | None:
         """Return a text that ``remember`` kept; None where there is none, or none that this vault signed."""
         try:
             note = (self._place(ledger) / name).read_bytes()
-            title, _, text = open_note(note, [self.verifier(ledger)]).text.partition("\n")
+            title, _, text = self._opened(ledger, note, self.signers()).text.partition("\n")
         except (OSError, Modified):
             return None
         return text if title == f"{name} {self.origin(ledger)}" else None
@@ -218,19 +258,78 @@ class Checkpoints:
                 raise Forked("two trees of the same size", str(ledger), last.size)
             if last.size < checkpoint.size:
                 return self._write(ledger, checkpoint.size, checkpoint.root)
-        return self._signed(ledger, checkpoint.text())
+        return self._signed(ledger, checkpoint.text())[1]
+
+    def freeze(self, ledger: UUID, size: int, root: bytes) -> None:
+        """Go back to the last good head of a ledger that lost entries, for good (vault.succession).
+
+        What was signed last is kept as ``lost`` first: from then on nothing is appended. Doing it again changes nothing.
+        """
+        with self._exclusive(ledger):
+            lost = self._place(ledger) / "lost"
+            if not lost.exists():
+                _replace(lost, self.note(ledger) or "")
+            self._write(ledger, size, root)
+
+    def is_frozen(self, ledger: UUID) -> bool:
+        """Say whether a ledger was frozen here. The events say so too, and they count."""
+        return (self._place(ledger) / "lost").exists()
+
+    def require_open(self, ledger: UUID) -> None:
+        """Raise ``LedgerFrozen`` for a ledger that was frozen."""
+        if self.is_frozen(ledger):
+            raise LedgerFrozen(ledger=str(ledger))
+
+    def lost(self, ledger: UUID) -> Checkpoint | None:
+        """Return the checkpoint from before a ledger was frozen; None where there is none that this vault signed."""
+        try:
+            return self.open(ledger, (self._place(ledger) / "lost").read_bytes())
+        except (OSError, Modified):
+            return None
+
+    def renew(self, ledger: UUID) -> None:
+        """Sign again, with the keys that sign now, what lies here and has the current key's signature.
+
+        Whoever signs looks at the keys under the same locks. So once this returned, whatever is written by anybody has
+        the signatures of all keys that this saw.
+
+        Raises:
+            Forked: what lies here is not ours; it is not signed again.
+        """
+        with self._exclusive(ledger, "announcing"):
+            if self.pending(ledger):
+                text = self._opened(ledger, (self._place(ledger) / "pending").read_bytes(), self.signers()).text
+                _, note = self._signed(ledger, text)
+                _replace(self._place(ledger) / "pending", note)
+        with self._exclusive(ledger):
+            if (last := self.read(ledger)) is not None:
+                self._write(ledger, last.size, last.root)
 
     def _write(self, ledger: UUID, size: int, root: bytes) -> str:
         checkpoint = Checkpoint(self.origin(ledger), size, root)
-        note = self._signed(ledger, checkpoint.text())
+        signers, note = self._signed(ledger, checkpoint.text())
         _replace(self._place(ledger) / "checkpoint", note)
-        self._signed_note[ledger] = note, checkpoint
+        self._signed_note[ledger] = note, signers, checkpoint
         return note
 
-    def _signed(self, ledger: UUID, text: str) -> str:
+    def _signed(self, ledger: UUID, text: str) -> tuple[Signers, str]:
+        """Return a note under every key that signs now, the current one first, and who these keys are."""
         if self._sign is None:
             raise Unavailable("the key store is locked: signing needs the passphrase")
-        return sign(text, self.origin(ledger), self._sign, self._public_key)
+        signers, origin = self.signers(), self.origin(ledger)
+        first, *others = signer.in_force(signers)
+        note = sign(text, origin, partial(self._sign, first.name), first.public_key)
+        for one in others:
+            note = add_signature(note, origin, partial(self._sign, one.name), one.public_key)
+        return signers, note
+
+    def _opened(self, ledger: UUID, note: str | bytes, signers: Signers) -> Opened:
+        """Open a note that has to be one of now. Raises Modified where the current key did not sign it."""
+        keys = signer.keys(self.origin(ledger), signer.in_force(signers))
+        opened = open_note(note, keys)
+        if keys[0] not in opened.verified:
+            raise Modified("the current key has not signed it")
+        return opened
 
     def _title(self, ledger: UUID) -> str:
         """First line of the announced heads: no origin has a space, so nobody can take them for a checkpoint."""

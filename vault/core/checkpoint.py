@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vault.core.errors import Modified, RefusedInput
-from vault.core.note import Signer, VerifierKey, decode_base64, encode_base64, is_name, open_note, sign
+from vault.core.note import Opened, Signer, VerifierKey, decode_base64, encode_base64, is_name, open_note, sign
 from vault.core.tree import EMPTY_ROOT, HASH_BYTES
 
 MAX_SIZE = 2**63 - 1  # what the database's bigint holds
@@ -99,7 +99,15 @@ def open_checkpoint(note: str | bytes, keys: Sequence[VerifierKey], origin: str)
         Modified: malformed, not signed by a key of this ledger, a wrong signature, or another ledger's
             checkpoint.
     """
-    opened = open_note(note, [key for key in keys if key.name == origin])
+    return checkpoint_of(open_note(note, [key for key in keys if key.name == origin]), origin)
+
+
+def checkpoint_of(opened: Opened, origin: str) -> Checkpoint:
+    """The checkpoint that a verified note holds.
+
+    Raises:
+        Modified: it holds none, or another ledger's.
+    """
     try:
         checkpoint = Checkpoint.parse(opened.text)
     except RefusedInput as error:
