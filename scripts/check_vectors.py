@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Check the files in tests/vectors without the program that they test.
 
-Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-proof; RFC 8032) with the
-standard library and `cryptography`. It never imports anything of ours: two programs that share a mistake agree. So it
-goes other ways where it can: recursive proofs instead of bit counts, doubling a point instead of an equation.
+Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof;
+RFC 8032) with the standard library and `cryptography`. It never imports anything of ours: two programs that share a
+mistake agree. So it goes other ways where it can: recursive proofs instead of bit counts, doubling a point instead of an equation.
 
     python scripts/check_vectors.py [FILE.json ...]      default: all of tests/vectors
 
@@ -131,7 +131,26 @@ def check_proofs(data: Any) -> Iterator[Outcome]:
         yield f"key: {case['name']}", "accepted" if holds(read_vkey, case["vkey"]) else ""
 
 
+def check_cosignatures(data: Any) -> Iterator[Outcome]:
+    """cosignature.json: `verdict` is valid (with who cosigned when), malformed or false."""
+    for case in data["cases"]:
+        keys = [read_vkey(text, 4) for text in case["keys"]]
+        found, times = "valid", {}
+        try:
+            times = read_cosignatures(case["note"], keys)
+        except (Malformed, Untrue):
+            found = "refused"
+        fault = differs(found, "valid" if case["verdict"] == "valid" else "refused")
+        yield case["name"], fault or differs(str(times), str(case["times"]))
+    for key in data["keys"]:
+        public = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key["seed_hex"])).public_key()
+        yield f"key of {key['who']}", differs(read_vkey(key["vkey"], 4)[2].hex(), public.public_bytes_raw().hex())
+    for case in data["refused_vkeys"]:
+        yield f"key: {case['name']}", "accepted" if holds(read_vkey, case["vkey"], 4) else ""
+
+
 CHECKS: dict[str, Callable[[Any], Iterator[Outcome]]] = {
+    "cosignature.json": check_cosignatures,
     "rfc6962-inclusion.json": check_inclusion,
     "rfc6962-consistency.json": check_consistency,
     "rfc6962-known-roots.json": check_roots,
@@ -341,6 +360,24 @@ def open_note(note: str, keys: list[Key]) -> str:
     if not verified:
         raise Untrue("no known key has signed")
     return text
+
+
+def read_cosignatures(note: str, keys: list[Key]) -> dict[str, int]:
+    """C2SP tlog-cosignature, v1: when each known witness cosigned."""
+    text, lines = split_note(note)
+    times: dict[str, int] = {}
+    for name, key_id, signature in lines:
+        for public in [key[2] for key in keys if key[:2] == (name, key_id)]:
+            if len(signature) != 72 or signature[0] >= 128:
+                raise Untrue("no cosignature")
+            (at,) = struct.unpack(">Q", signature[:8])
+            said = b"cosignature/v1\ntime %d\n" % at + text.encode()
+            try:
+                Ed25519PublicKey.from_public_bytes(public).verify(signature[8:], said)
+            except InvalidSignature:
+                raise Untrue("cosignature") from None
+            times.setdefault(name, at)
+    return times
 
 
 def read_checkpoint(text: str) -> tuple[str, int, bytes]:
