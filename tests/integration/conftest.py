@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import longlog
 from tests.support.postgres import Database, Run
 from tests.support.tampering import Crime
 from tests.support.vault import Installation, build, prepare
@@ -31,6 +32,14 @@ def bare(postgres_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with made.opened() as vault:
             ledgers.create(vault, "hk", ("HK",), ())
         yield made
+
+
+@pytest.fixture(scope="session")
+def long(bare: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A vault whose ledger "hk" has ``longlog.SIZE`` entries. No test changes it for good."""
+    with bare.copied(tmp_path_factory.mktemp("long") / "home") as copy:
+        longlog.grow(copy, longlog.SIZE - 1)
+        yield copy
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
@@ -10,27 +9,16 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from tests.support.longlog import SIZE, grow, rows_read
 from tests.support.vault import Installation
 from vault import ledgers, proving, receipts
 from vault.context import Vault
-from vault.core import leaf, packing
+from vault.core import packing
 from vault.core.checkpoint import open_checkpoint
 from vault.core.errors import Forked, Missing, Modified
 from vault.core.tree import Frontier, leaf_hash, verify_inclusion
-from vault.linking import Item, append
-
-SIZE = 100_001
-"""Entries of the long ledger with its genesis: 390 whole tiles, one node of level 2, and a ragged edge."""
 
 AT_WILL = (0, 1, 255, 256, 65_535, 65_536, 77_777, 99_839, 99_840, SIZE - 1)
-
-
-@pytest.fixture(scope="module")
-def long(bare: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A vault whose ledger "hk" is long. The tests of this module change no leaf of it for good."""
-    with bare.copied(tmp_path_factory.mktemp("long") / "home") as copy:
-        grow(copy, SIZE - 1)
-        yield copy
 
 
 @pytest.fixture
@@ -39,26 +27,6 @@ def short(bare: Installation, tmp_path: Path) -> Iterator[Installation]:
     with bare.copied(tmp_path / "home") as copy:
         grow(copy, 1_499)
         yield copy
-
-
-def grow(installation: Installation, count: int, step: int = 20_000) -> None:
-    """Append entries that nobody opens."""
-    with installation.opened() as vault:
-        ledger = ledgers.get(vault, "hk").id
-        draft = leaf.draft(
-            {
-                "actor": "test",
-                "at": leaf.instant_ms(0),
-                "event": "filler",
-                "facts": {},
-                "kind": "event",
-                "ledger": str(ledger),
-            }
-        )
-        item = Item(draft.head, draft.middle, b"", None)
-        for start in range(0, count, step):
-            items = [item] * min(step, count - start)
-            append(vault.engine, vault.checkpoints, ledger, lambda _connection, items=items: items)  # type: ignore[misc]
 
 
 def verified(vault: Vault, ledger: UUID, seqs: Sequence[int], note: str) -> None:
@@ -85,25 +53,6 @@ def proves(installation: Installation, seqs: Sequence[int]) -> int:
         ledger = ledgers.get(vault, "hk").id
         verified(vault, ledger, seqs, note_of(vault, ledger))
     return rows_read(installation) - before
-
-
-def rows_read(installation: Installation) -> int:
-    """Return what the statistics say once every other session has ended: a session reports when it ends."""
-    with psycopg.connect(installation.database.superuser_dsn, autocommit=True) as connection:
-        others = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'"
-        )
-        until = time.monotonic() + 30
-        while connection.execute(others).fetchone() != (0,):
-            assert time.monotonic() < until, "a session stays"
-            time.sleep(0.01)
-        row = connection.execute(
-            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables"
-            " WHERE relname IN ('entry', 'node')"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def nodes_of(installation: Installation, ledger: UUID) -> dict[tuple[int, int], bytes]:

@@ -1,4 +1,4 @@
-"""Inclusion paths from stored subtree roots: which hashes a path needs, and the path made of them.
+"""Proofs from stored subtree roots: which hashes a proof needs, and the proof made of them.
 
 A ledger of ten million entries keeps the root of every complete subtree of 256, 256**2 and 256**3 leaves
 (vault.core.tree.Node). So a path needs no look at the whole ledger. RFC 6962 2.1.1 splits the tree on the way down to
@@ -8,7 +8,8 @@ the leaf; each part that is left aside is a range of leaves, and a range falls i
     perfect subtree of 2**11 leaves   8 stored roots of level 1, hashed together
 
 For one leaf these are at most 256 hashes of each level around the leaf, and 255 of each at the right edge of the tree.
-With the tree's frontier at hand, whose peaks are the right edge, only the first are needed.
+With the tree's frontier at hand, whose peaks are the right edge, only the first are needed. A consistency proof (2.1.2)
+is made of ranges too: those that the way down to the old tree's end leaves aside.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from vault.core import tree
+from vault.core.errors import UsageError
 from vault.core.tree import TILE_HEIGHT, Frontier
+
+
+class Range(NamedTuple):
+    """The leaves ``low`` to, but without, ``high``."""
+
+    low: int
+    high: int
 
 
 class Span(NamedTuple):
@@ -34,11 +43,40 @@ def spans(indexes: Iterable[int], size: int, *, peaks: bool = True) -> list[Span
     Args:
         peaks: False where the tree's frontier is at hand, which has them.
     """
-    wanted = {Span(0, index, index + 1) for index in indexes}
-    for span in list(wanted):
-        for low, high in _aside(span.first, size):
-            wanted.update(_stored(part) for part in _perfect(low, high) if peaks or not _is_peak(part, size))
-    return list(_merged(sorted(wanted)))
+    own = {Span(0, index, index + 1) for index in indexes}
+    aside = (one for span in own for one in _aside(span.first, size))
+    return list(_merged(sorted(own.union(_parts(aside, size, peaks=peaks)))))
+
+
+def range_spans(ranges: Iterable[Range], size: int, *, peaks: bool = True) -> list[Span]:
+    """Return what the roots of some ranges of leaves are made of, without overlap; ``peaks`` as for ``spans``.
+
+    Each range is one that RFC 6962 splits a tree of at most ``size`` leaves into, or the beginning of such a tree.
+    """
+    return list(_merged(sorted(_parts(ranges, size, peaks=peaks))))
+
+
+def consistency_ranges(old: int, new: int) -> list[Range]:
+    """Return the ranges whose roots are PROOF(old, D[0:new]), in the proof's order; none where both are the same.
+
+    Raises:
+        UsageError: ``old`` is 0, since every tree begins with the empty one, or beyond ``new``.
+    """
+    if not 0 < old <= new:
+        raise UsageError(f"no consistency proof from {old} to {new} leaves")
+    ranges = []
+    low, high = 0, new
+    while old < high:
+        middle = low + _left(high - low)
+        if old <= middle:
+            ranges.append(Range(middle, high))
+            high = middle
+        else:
+            ranges.append(Range(low, middle))
+            low = middle
+    if low:  # whoever knows the old root knows the subtree [0, old), but no other
+        ranges.append(Range(low, high))
+    return ranges[::-1]
 
 
 def path(
@@ -56,20 +94,25 @@ def path(
     Not checked: the hashes. The caller verifies the path against a signed root.
     """
 
+    return [range_root(aside, size, hashes, frontier) for aside in _aside(index, size)][::-1]
+
+
+def range_root(
+    leaves: Range, size: int, hashes: Mapping[tuple[int, int], bytes], frontier: Frontier | None = None
+) -> bytes:
+    """Return MTH of a range of leaves that is not empty; arguments and errors as for ``path``."""
+
     def root(part: _Perfect) -> bytes:
         if frontier is not None and _is_peak(part, size) and (peak := frontier.peak(part.height)):
             return peak
         level, first, end = _stored(part)
         return tree.root([hashes[level, at] for at in range(first, end)])
 
-    path = []
-    for low, high in _aside(index, size):
-        roots = [root(part) for part in _perfect(low, high)]
-        node = roots.pop()
-        while roots:
-            node = tree.node_hash(roots.pop(), node)
-        path.append(node)
-    return path[::-1]
+    roots = [root(part) for part in _perfect(*leaves)]
+    node = roots.pop()
+    while roots:
+        node = tree.node_hash(roots.pop(), node)
+    return node
 
 
 class _Perfect(NamedTuple):
@@ -79,17 +122,26 @@ class _Perfect(NamedTuple):
     height: int
 
 
-def _aside(index: int, size: int) -> Iterator[tuple[int, int]]:
+def _parts(ranges: Iterable[Range], size: int, *, peaks: bool) -> set[Span]:
+    return {_stored(part) for low, high in ranges for part in _perfect(low, high) if peaks or not _is_peak(part, size)}
+
+
+def _aside(index: int, size: int) -> Iterator[Range]:
     """Yield the ranges of leaves that the way down from the root to a leaf leaves aside."""
     low, high = 0, size
     while high - low > 1:
-        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        middle = low + _left(high - low)
         if index < middle:
-            yield middle, high
+            yield Range(middle, high)
             high = middle
         else:
-            yield low, middle
+            yield Range(low, middle)
             low = middle
+
+
+def _left(size: int) -> int:
+    """Return the largest power of two below ``size`` (2 or more)."""
+    return 1 << (size - 1).bit_length() - 1
 
 
 def _perfect(low: int, high: int) -> Iterator[_Perfect]:

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vault.core import tree
-from vault.core.errors import Modified
-from vault.core.nodes import path, spans
+from vault.core.errors import Modified, UsageError
+from vault.core.nodes import Range, consistency_ranges, path, range_root, range_spans, spans
 from vault.core.tree import Frontier, Node
 
 MANY = 140_000
@@ -111,3 +111,41 @@ def _frontier(size: int) -> Frontier:
     frontier = Frontier()
     frontier.extend(leaves()[:size])
     return frontier
+
+
+def asked(ranges: list[Range], size: int, *, peaks: bool = True) -> dict[tuple[int, int], bytes]:
+    """Exactly the hashes that ``range_spans`` asks for."""
+    spans = range_spans(ranges, size, peaks=peaks)
+    return {(span.level, at): noted()[span.level, at] for span in spans for at in range(span.first, span.end)}
+
+
+@pytest.mark.parametrize("size", range(1, 34))
+def test_consistency_proofs_of_small_trees_are_the_definitions(size: int) -> None:
+    for old in range(1, size + 1):
+        ranges = consistency_ranges(old, size)
+        proof = [range_root(one, size, asked(ranges, size)) for one in ranges]
+        assert proof == tree.consistency_path(old, leaves()[:size])
+
+
+@settings(max_examples=40)
+@given(st.tuples(st.integers(1, MANY), st.integers(1, MANY), st.integers(1, MANY)).map(sorted))
+@example([256, 65_536, MANY])
+@example([65_535, 65_537, 131_073])
+@example([1, 131_072, 131_072])
+def test_consistency_proofs_of_large_trees_verify_inside_a_larger_one(sizes: list[int]) -> None:
+    """The hashes of the tree of ``size`` prove its beginnings, whether or not its frontier is at hand."""
+    old, new, size = sizes
+    ranges = [*consistency_ranges(old, new), Range(0, old), Range(0, new)]
+    hashes = asked(ranges, size)
+    *proof, root1, root2 = [range_root(one, size, hashes) for one in ranges]
+    assert (root1, root2) == (_frontier(old).root(), _frontier(new).root())
+    tree.verify_consistency(old, new, root1, root2, proof)
+    inside = asked(ranges, size, peaks=False)
+    assert [*proof, root1, root2] == [range_root(one, size, inside, _frontier(size)) for one in ranges]
+    assert len(hashes) <= 3 * 4 * 256
+
+
+@pytest.mark.parametrize(("old", "new"), [(0, 5), (0, 0), (6, 5), (-1, 5)])
+def test_sizes_without_a_consistency_proof_are_refused(old: int, new: int) -> None:
+    with pytest.raises(UsageError):
+        consistency_ranges(old, new)
