@@ -6,14 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from reports.period import period_of
 from retention.keeping import adopted
 from service import home as homes
 from service import keystore, providers, wiring
@@ -26,6 +24,7 @@ from service.commands import (
     keys,
     records,
     rekey,
+    report,
     requests,
     rules,
     running,
@@ -37,8 +36,6 @@ from service.printing import (
     LinesOut,
     adoption_document,
     adoption_words,
-    evidence_document,
-    evidence_words,
     ingested,
     refused_path,
     verification_document,
@@ -53,8 +50,6 @@ from vault.db import migrate
 from vault.keys.ring import Ring
 from vault.settling import Status
 from vault.verdict import Depth, worst
-
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -308,40 +303,6 @@ def show(record_id: str, name: str, purpose: str, user: str | None, duty: str) -
     say(f"\n{words}" if sys.stdout.isatty() else words, document, err=True)
 
 
-@main.group()
-def report() -> None:
-    """Reports for auditors."""
-
-
-@report.command()
-@click.option("--ledger", "name", required=True, help="The ledger's name.")
-@click.option("--from", "first", type=_DAY, metavar="DATE", help="First day, in the ledger's first jurisdiction.")
-@click.option("--to", "end", type=_DAY, metavar="DATE", help="First day that is no longer included.")
-@click.option("--purpose", required=True, type=WORDS, help="Why records are opened; printed on page one.")
-@click.option("-o", "--output", "out", type=click.Path(path_type=Path), required=True, help="The PDF to make.")
-@click.option("--user", help="Your local account, to report under a grant; without it, the passphrase's holder does.")
-def evidence(
-    name: str, first: datetime | None, end: datetime | None, purpose: str, out: Path, user: str | None
-) -> None:
-    """Make the evidence report of a ledger: pages for an auditor, the population attached. The access is logged first.
-
-    Exits 0 when the report was made, whatever it says.
-    """
-    from reports.issue import issue_evidence  # here: the page layout takes a second to load, which only this needs
-
-    with access.acting(user) as vault, progress("evidence") as show:
-        book = wiring.rule_book(vault)
-        subject = ledgers.get(vault, name)
-        reading.require_whole(vault, subject)
-        period = period_of(book, subject.genesis.jurisdictions, first and first.date(), end and end.date())
-        made = issue_evidence(
-            vault, subject, book, period, purpose, out, progress=lambda _name, done, total: show(done, total)
-        )
-    facts = {"file": str(made.path), "sha256": made.sha256.hex(), "pages": made.pages, "bytes": made.size}
-    words = evidence_words(made.report, made.path, made.pages, made.size)
-    say(words, facts | {"event": made.event} | evidence_document(made.report))
-
-
 def _receipt(line: int, data: bytes) -> str:
     return f'{{"line":{line},"receipt":{data.decode()}}}'
 
@@ -383,6 +344,7 @@ for command in (
     keys.keys,
     requests.request,
     records.records,
+    report.report,
     rules.rules,
     trace.events,
     running.serve,

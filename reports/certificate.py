@@ -95,7 +95,8 @@ def render_certificate(facts: CertificateFacts, report: str, out: Path, files: S
         VaultError: a template is broken.
     """
     fonts = FontBook()
-    templates = layout.environment(wording.Wording(fonts))
+    words = wording.Wording(fonts)
+    templates = layout.environment(words)
     with layout.template_errors():
         body = templates.get_template("certificate.html.j2").render(
             facts=facts,
@@ -106,9 +107,8 @@ def render_certificate(facts: CertificateFacts, report: str, out: Path, files: S
             readable=[copy for copy in facts.copies if copy.shows == "text"],
             most={"rules": RULES, "keys": KEYS, "ranges": RANGES, "copies": COPIES},
         )
-        faces = fonts.faces()
-        css = layout.style(templates, faces, "Certificate of destruction")
-    pdf, pages = layout.to_pdf(body, css, layout.Served(layout.served_fonts(faces)), report)
+        css, served = layout.dress(templates, fonts, words, "Certificate of destruction")
+    pdf, pages = layout.to_pdf(body, css, layout.Served(served), report)
     return write_report(out, pdf, pages, files, _moment(facts.issued_at))
 
 

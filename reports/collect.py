@@ -21,8 +21,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -31,13 +29,14 @@ from reports.assurance import NONCE_BYTES, Signed, integrity, sample_proofs
 from reports.attach import Attachment
 from reports.checks import capture_checks
 from reports.gathering import Gathering, private
+from reports.identity import identify
 from reports.retaining import retention
 from reports.statistics import finding_lines
 from retention.rules import RuleBook
 from vault.audit import audit
 from vault.context import Vault
 from vault.core import canonical
-from vault.core.checkpoint import Checkpoint, open_checkpoint
+from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError, Forked, UsageError
 from vault.db import store
 from vault.db.engine import transact
@@ -74,6 +73,7 @@ def collect_evidence(
     purpose: str,
     workdir: Path,
     *,
+    report: str | None = None,
     grant: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
     progress: Progress = lambda _name, _done, _total: None,
@@ -84,6 +84,7 @@ def collect_evidence(
         book: the rule book whose digest the vault writes into leaves.
         purpose: why; sealed into the access event and printed on page one.
         workdir: an empty directory that only its owner can read: facets lie in it in clear.
+        report: its id; None makes one.
         grant: id of the grant to open records under; None takes one that will do.
         random: n unpredictable bytes, for the sample's seed.
         progress: told (ledger's name, entries read, entries to read).
@@ -96,7 +97,7 @@ def collect_evidence(
     """
     if not purpose.strip():
         raise UsageError("--purpose must say why the records are opened")
-    report_id = f"ev-{uuid4()}"
+    report_id = report or f"ev-{uuid4()}"
     signed = _signed(vault, ledger.id)
     size = signed.checkpoint.size
     extent = transact(vault.engine, lambda found: store.measure(found, ledger.id, size, period.start, period.end))
@@ -129,8 +130,8 @@ def collect_evidence(
         file.writelines(finding_lines(gathered.count.findings()))
     found = integrity(vault, ledger.id, signed, gathered, verified, random(NONCE_BYTES))
     counted = _population(vault, signed.checkpoint.size, gathered, verified[-1], access)
-    report = model.EvidenceReport(
-        identification=_identification(vault, ledger, period, purpose, report_id),
+    found_model = model.EvidenceReport(
+        identification=identify(vault, ledger, period, purpose, report_id, access),
         population=counted,
         decisions=gathered.count.decisions(),
         low_confidence=gathered.count.low_confidence(),
@@ -138,7 +139,9 @@ def collect_evidence(
         integrity=found,
         retention=retention(vault, ledger, book, gathered.count),
     )
-    return Collected(report, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)), grant)
+    return Collected(
+        found_model, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)), grant
+    )
 
 
 def _signed(vault: Vault, ledger: UUID) -> Signed:
@@ -148,7 +151,7 @@ def _signed(vault: Vault, ledger: UUID) -> Signed:
     note = vault.checkpoints.note(ledger)
     if note is None:
         raise Forked("the checkpoint outside the database is missing", str(ledger))
-    checkpoint = open_checkpoint(note, [vault.checkpoints.verifier(ledger)], vault.checkpoints.origin(ledger))
+    checkpoint = vault.checkpoints.open(ledger, note)
     return Signed(checkpoint, note)
 
 
@@ -168,25 +171,6 @@ def _log_access(
     details = {"purpose": purpose, "report": report_id}
     told, used = tell_whole(vault, ledger, grant, lambda by: Event("records.opened", facts | by, details))
     return told.seq, used
-
-
-def _identification(
-    vault: Vault, ledger: Ledger, period: model.Period, purpose: str, report_id: str
-) -> model.Identification:
-    return model.Identification(
-        report_id=report_id,
-        ledger=ledger.row.name,
-        ledger_id=str(ledger.id),
-        tenant=vault.tenant,
-        region=ledger.genesis.region,
-        jurisdictions=ledger.genesis.jurisdictions,
-        period=period,
-        made_by=vault.actor.name,
-        break_glass=vault.actor.break_glass,
-        purpose=purpose,
-        generated_at=_now(vault),
-        vault_version=_version(),
-    )
 
 
 def _population(
@@ -209,14 +193,3 @@ def _population(
         accesses=gathered.history.accesses,
         access_entry=None if access is None else f"events ledger, seq {access}",
     )
-
-
-def _now(vault: Vault) -> datetime:
-    return datetime.fromtimestamp(vault.clock() // 1_000_000, UTC)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("reasonvault")
-    except metadata.PackageNotFoundError:
-        return "source tree, not installed"

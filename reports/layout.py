@@ -7,14 +7,16 @@ our fonts and charts, which are served from memory and package data.
 from __future__ import annotations
 
 import hashlib
+import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 from weasyprint import CSS, HTML
 from weasyprint.text.fonts import FontConfiguration
@@ -22,60 +24,66 @@ from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherRespons
 
 from reports import wording
 from reports.attach import Described
-from reports.captions import MEANINGS, SECTIONS, alternatives
+from reports.catalog import catalog
 from reports.charts import Charts
-from reports.figures import ExceptionCheck
 from reports.fonts import MONO, Face, FontBook, file_of
-from reports.limits import limits
-from reports.model import VERDICTS, EvidenceReport
+from reports.kind import Pages
+from reports.look import Look
+from reports.model import VERDICTS
 from vault.core.errors import VaultError
 
 _ORIGIN = "report:"
 _TEMPLATES = "templates"
 _VARIANT = "pdf/a-3u"
+_PLACE = re.compile(r"(\{pages?\})")
+PLAIN: Final = Look()
 
 
-def lay_out(model: EvidenceReport, files: Sequence[Described]) -> tuple[bytes, int]:
+def lay_out(pages: Pages, files: Sequence[Described], look: Look = PLAIN) -> tuple[bytes, int]:
     """The pages as a PDF without attachments, and their number."""
     fonts = FontBook()
-    words = wording.Wording(fonts)
-    templates = environment(words)
+    words = wording.Wording(fonts, catalog(look.language))
+    templates = environment(words, look)
     with template_errors():
-        body = templates.get_template("evidence.html.j2").render(
-            report=model,
+        body = templates.get_template(pages.template).render(
+            who=pages.who,
+            title=pages.title,
+            sections=pages.sections,
             files=files,
-            limits=limits(model),
-            sections=SECTIONS,
-            verdicts=VERDICTS,
-            meanings=MEANINGS,
-            alt=alternatives(model.decisions),
-            areas=_areas(model.exceptions),
-            origin=_ORIGIN,
+            limits=pages.limits,
+            **pages.values,
         )
-        faces = fonts.faces()
-        css = style(templates, faces, "Evidence report")
-    served = served_fonts(faces)
-    served |= {f"chart/{name}": ("image/svg+xml", svg) for name, svg in _charts(model, fonts, words).items()}
-    return to_pdf(body, css, Served(served), model.identification.report_id)
+        drawn = pages.charts(Charts(fonts, words.label))
+        css, served = dress(templates, fonts, words, pages.title, look)
+    served |= {f"chart/{name}": ("image/svg+xml", svg) for name, svg in drawn.items()}
+    return to_pdf(body, css, Served(served), pages.who.report_id)
 
 
-def style(templates: jinja2.Environment, faces: Sequence[Face], footer: str) -> str:
-    """The style sheet for pages whose foot says what they are part of."""
+def dress(
+    templates: jinja2.Environment, fonts: FontBook, words: wording.Wording, title: str, look: Look = PLAIN
+) -> tuple[str, dict[str, tuple[str, bytes | Path]]]:
+    """The style sheet and what `Served` needs for it: last, since it names the fonts that the words took."""
+    foot = _quoted(words.plain(title) + " ")
+    numbered = Markup(" ").join(map(_counted, _PLACE.split(words.say("Page {page} of {pages}"))))
+    faces = fonts.faces()
     sheet = templates.get_template("base.css.j2")
-    return sheet.render(faces=faces, stack=_stack(faces), mono=MONO, origin=_ORIGIN, footer=footer)
+    accent = Markup(look.brand.accent)  # noqa: S704 - six hex digits (reports.look)
+    css = sheet.render(faces=faces, stack=_stack(faces), mono=MONO, foot=foot, numbered=numbered, accent=accent)
+    served: dict[str, tuple[str, bytes | Path]] = {f"font/{face.path}": ("font/ttf", file_of(face)) for face in faces}
+    logo = look.brand.logo
+    if logo is not None:
+        served["brand/logo"] = ("image/svg+xml" if logo.suffix == ".svg" else "image/png", logo)
+    return css, served
 
 
-def served_fonts(faces: Sequence[Face]) -> dict[str, tuple[str, bytes | Path]]:
-    """What `Served` needs for the style sheet."""
-    return {f"font/{face.path}": ("font/ttf", file_of(face)) for face in faces}
+def _counted(piece: str) -> Markup:
+    return Markup("counter({})").format(piece[1:-1]) if _PLACE.fullmatch(piece) else _quoted(piece)
 
 
-def _areas(checks: Sequence[ExceptionCheck]) -> dict[str, list[ExceptionCheck]]:
-    """Tests by area, areas in the order in which they first appear."""
-    areas: dict[str, list[ExceptionCheck]] = {}
-    for check in checks:
-        areas.setdefault(check.area, []).append(check)
-    return areas
+def _quoted(text: str) -> Markup:
+    """A text as a CSS string: letters and digits as they are, all else by code point."""
+    spelled = "".join(char if char.isalnum() or char == " " else f"\\{ord(char):06x}" for char in text)
+    return Markup('"{}"').format(Markup(spelled))  # noqa: S704 - neither quotes nor markup are left in it
 
 
 def _stack(faces: Sequence[Face]) -> Markup:
@@ -84,16 +92,30 @@ def _stack(faces: Sequence[Face]) -> Markup:
     return Markup(", ").join(Markup('"{}"').format(name) for name in names)
 
 
-def environment(words: wording.Wording) -> jinja2.Environment:
-    """Every expression that yields a plain string passes `wording.Wording.text`: forgetting a filter is harmless."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports", _TEMPLATES),
+def environment(words: wording.Wording, look: Look = PLAIN) -> jinja2.Environment:
+    """Every expression that yields a plain string passes `wording.Wording.text`: forgetting a filter is harmless.
+
+    Sandboxed, since operators may bring templates of their own: those see the report, and nothing that leads from it
+    into the program.
+    """
+    ours = jinja2.PackageLoader("reports", _TEMPLATES)
+    loader = ours if look.templates is None else jinja2.ChoiceLoader([jinja2.FileSystemLoader(look.templates), ours])
+    made = ImmutableSandboxedEnvironment(
+        loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: words.text(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals |= {
+        "t": words.say,
+        "tn": words.choose,
+        "language": look.language,
+        "brand": look.brand,
+        "origin": _ORIGIN,
+        "verdicts": VERDICTS,
+    }
     made.filters |= {
         "text": words.text,
         "plain": lambda value, limit=wording.LIMIT: escape(words.plain(value, limit)),
@@ -114,24 +136,6 @@ def environment(words: wording.Wording) -> jinja2.Environment:
         "size": wording.size,
     }
     return made
-
-
-def _charts(model: EvidenceReport, fonts: FontBook, words: wording.Wording) -> dict[str, bytes]:
-    """SVG by name; a chart without data is not drawn, and the template asks for none."""
-    charts, decisions = Charts(fonts, words.label), model.decisions
-    drawn: dict[str, bytes] = {}
-    if decisions.count:
-        drawn["volume"] = charts.volume(decisions.volume)
-        drawn["outcomes"] = charts.outcomes(decisions.outcomes)
-        height = max(len(decisions.models), len(decisions.jurisdictions))
-        drawn["jurisdictions"] = charts.slices(decisions.jurisdictions, height)
-        if decisions.models:
-            drawn["models"] = charts.slices(decisions.models, height)
-    if decisions.confidence.scored:
-        drawn["confidence"] = charts.confidence(decisions.confidence)
-    if decisions.latency.measured:
-        drawn["latency"] = charts.latency(decisions.latency)
-    return drawn
 
 
 class Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints

@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from typing import Protocol
 
 from reports.figures import Count, Decisions, ExceptionCheck, GroupState, LowConfidence, Sequences
 
@@ -30,6 +31,37 @@ VERDICTS = ("OK", "ERASED-BY-POLICY", "UNSEALED", "MODIFIED", "MISSING", "FORKED
 """Verdict words in printing order; the same words, everywhere, as the command line and the verifier use."""
 FAULTS = ("FORKED", "MODIFIED", "MISSING")
 """The words that mean something is wrong; the first one found decides."""
+
+
+class Assured(Protocol):
+    """What a page says of the world outside (vault.outside): ``independent`` is False where all who saw the vault's
+    history belong to whoever runs it."""
+
+    @property
+    def witnessed_at(self) -> datetime | None: ...
+    @property
+    def witnesses(self) -> tuple[str, ...]: ...
+    @property
+    def independent(self) -> bool: ...
+    @property
+    def stamped_at(self) -> datetime | None: ...
+    @property
+    def authority(self) -> str | None: ...
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
+
+class SignerFacts(Protocol):
+    """What a page says of the signature that will be put on it (reports.signing)."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def fingerprint(self) -> bytes: ...
+    @property
+    def not_after(self) -> datetime: ...
+    @property
+    def self_signed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +90,14 @@ class Identification:
     purpose: str
     generated_at: datetime
     vault_version: str
+    access_entry: str | None = None
+    """Where this report's own access entry stands, such as ``events ledger, seq 41``; None when nothing was opened."""
+    problems: tuple[str, ...] = ()
+    """What the reader has to know before anything else: one sentence each, on page one."""
+    assured: Assured | None = None
+    """When somebody outside last saw the vault's history; filled when the report is issued."""
+    signer: SignerFacts | None = None
+    """Who will sign the file; filled when the report is issued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,17 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pikepdf
 
-from reports.attach import JSON_LINES, Attachment, Described, attach, describe, write_with_streams
-from reports.layout import lay_out
-from reports.model import EvidenceReport
+from reports import layout
+from reports.attach import Attachment, Described, attach, describe, write_with_streams
+from reports.kind import Pages
+from reports.look import Look
 from vault.core.errors import Unavailable, UsageError
 
 
@@ -38,37 +39,24 @@ class RenderedReport:
     pages: int
 
 
-def render_evidence(
-    model: EvidenceReport,
-    out: Path,
-    *,
-    population: Path,
-    findings: Path,
-    attachments: Sequence[Attachment] = (),
-) -> RenderedReport:
-    """Write the evidence report as tagged PDF/A-3u, mode 0600, replacing ``out`` atomically.
+def render(pages: Pages, attachments: Iterable[Attachment], out: Path, look: Look = layout.PLAIN) -> RenderedReport:
+    """Write a report as tagged PDF/A-3u, mode 0600, replacing ``out`` atomically.
 
     Args:
-        model: what the pages show.
+        attachments: streamed into the file where their source is a path.
         out: the file to make; its folder exists.
-        population: JSON lines of leaves and facets, one record a line, in seq order. It is streamed into
-            the file.
-        findings: JSON lines of every finding of every exception test (`statistics.finding_lines`).
-            Streamed as well.
-        attachments: more files, by names of their own. The checkpoint and the verifier key are attached
-            always.
 
     Raises:
         UsageError: the fonts are missing, an attachment cannot be read, or two attachments share a name.
         Unavailable: the report cannot be written to that place.
         VaultError: a template is broken; the message names it and its line.
     """
-    files = [describe(attachment) for attachment in _attachments(model, population, findings, attachments)]
+    files = [describe(attachment) for attachment in attachments]
     names = [file.attachment.name for file in files]
     if len(set(names)) < len(names):
         raise UsageError("two attachments of a report cannot share a name")
-    pdf, pages = lay_out(model, files)
-    return write_report(out, pdf, pages, files, model.identification.generated_at)
+    pdf, number = layout.lay_out(pages, files, look)
+    return write_report(out, pdf, number, files, pages.who.generated_at)
 
 
 def write_report(out: Path, pdf: bytes, pages: int, files: Sequence[Described], at: datetime) -> RenderedReport:
@@ -79,26 +67,6 @@ def write_report(out: Path, pdf: bytes, pages: int, files: Sequence[Described], 
         Unavailable: the report cannot be written to that place.
     """
     return RenderedReport(out, _write(out, _with_attachments(pdf, files, at), files), pages)
-
-
-def _attachments(
-    model: EvidenceReport, population: Path, findings: Path, more: Sequence[Attachment]
-) -> Iterator[Attachment]:
-    checkpoint = model.integrity.checkpoint
-    yield Attachment(
-        "population.jsonl", "Every record of the period: leaf and facets, one a line", JSON_LINES, population
-    )
-    yield Attachment("findings.jsonl", "Every finding of every exception test: test and seq", JSON_LINES, findings)
-    yield Attachment(
-        "checkpoint.txt", "The signed checkpoint (C2SP signed note)", "text/plain", checkpoint.note.encode()
-    )
-    yield Attachment(
-        "verifier-key.txt",
-        "The key that verifies the checkpoint",
-        "text/plain",
-        checkpoint.verifier_key.encode() + b"\n",
-    )
-    yield from more
 
 
 def _with_attachments(pdf: bytes, files: Sequence[Described], at: datetime) -> bytes:

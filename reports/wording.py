@@ -13,15 +13,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
+from reports.catalog import ENGLISH, Catalog
 from reports.figures import Money
 from reports.fonts import FontBook
+from reports.phrase import Phrase
 
 LIMIT = 160
 """Characters of a string that are printed: a record id (at most 128) always stands in full."""
+
+_SENTENCE = 2000
+"""Characters of a phrase that are printed: ours are shorter, but what was put into one may not be."""
 
 _MARKS_IN_A_ROW = 2
 _NOTE_LINES = 24
@@ -45,13 +51,39 @@ _BLANK_LETTERS = frozenset(
 
 
 class Wording:
-    """Printing for one report: knows its fonts, and collects which of them the strings need."""
+    """Printing for one report: knows its fonts and its language, and collects which fonts the strings need."""
 
-    def __init__(self, fonts: FontBook) -> None:
+    def __init__(self, fonts: FontBook, catalog: Catalog = ENGLISH) -> None:
         self._fonts = fonts
+        self._catalog = catalog
+
+    def say(self, message: str, **parts: Any) -> Markup:
+        """A message of ours in the report's language, for an HTML text node. It may hold markup; what is put into its
+        places may not: strings are printed as `text`, whole numbers with their thousands apart."""
+        said = self._catalog.say(message)
+        for character in said:
+            if not character.isascii():
+                self._fonts.covers(character)
+        ours = Markup(said)  # noqa: S704 - catalogues are part of this program
+        return ours.format(**{name: self._part(part) for name, part in parts.items()}) if parts else ours
+
+    def choose(self, count: int, one: str, many: str, **parts: Any) -> Markup:
+        """The message for one or that for another number, said with ``count``."""
+        return self.say(one if count == 1 else many, count=count, **parts)
+
+    def _part(self, part: Any) -> Any:
+        if isinstance(part, str) and not isinstance(part, Markup):
+            return self.text(part, _SENTENCE if isinstance(part, Phrase) else LIMIT)
+        return number(part) if isinstance(part, int) and not isinstance(part, bool) else part
+
+    def _said(self, value: str, limit: int) -> tuple[str, int]:
+        if isinstance(value, Phrase):
+            return self._catalog.of(value), max(limit, _SENTENCE)
+        return value, limit
 
     def text(self, value: str, limit: int = LIMIT) -> Markup:
-        """A string for an HTML text node."""
+        """A string for an HTML text node; a phrase is said in the report's language."""
+        value, limit = self._said(value, limit)
         if len(value) <= limit and value.isascii() and value.isprintable():
             return escape(value)
         pieces = (
@@ -62,10 +94,12 @@ class Wording:
 
     def plain(self, value: str, limit: int = LIMIT) -> str:
         """The same without markup, for attributes, metadata and chart labels."""
+        value, limit = self._said(value, limit)
         return "".join(piece for piece, _ in self._pieces(value, limit))
 
     def label(self, value: str, limit: int) -> str:
         """A short string for a drawing: cut with a bare ellipsis, since the table beside it says more."""
+        value = self._catalog.of(value)
         return self.plain(value, limit) if len(value) <= limit else self.plain(value[: limit - 1]) + "\u2026"
 
     def lines(self, value: str, limit: int = LIMIT) -> Markup:

@@ -27,7 +27,9 @@ import psycopg  # noqa: E402 - the source tree has to be on the path before anyt
 from psycopg.sql import SQL, Identifier  # noqa: E402
 
 from bench.synthetic import decisions  # noqa: E402
-from reports.issue import Issued, issue_evidence  # noqa: E402
+from reports.evidence import KIND  # noqa: E402
+from reports.issue import Issued, issue  # noqa: E402
+from reports.kind import Wanted  # noqa: E402
 from reports.period import period_of  # noqa: E402
 from retention.keeping import adopted  # noqa: E402
 from service import wiring  # noqa: E402
@@ -128,12 +130,10 @@ def _report(vault: Vault, ledger: Ledger) -> None:
     book = wiring.rule_book(vault)
     period = period_of(book, ledger.genesis.jurisdictions, None, None)
     with progress("collecting evidence") as show:
-        made = issue_evidence(
+        made = issue(
             vault,
-            ledger,
-            book,
-            period,
-            "Demonstration of the evidence report",
+            KIND,
+            Wanted(ledger, book, period, "Demonstration of the evidence report"),
             REPORT,
             progress=lambda _name, done, total: show(done, total),
         )
@@ -141,7 +141,7 @@ def _report(vault: Vault, ledger: Ledger) -> None:
 
 
 def _report_words(made: Issued) -> str:
-    report = made.report
+    report = made.collected.model
     found = {check.code: check.count for check in report.exceptions}
     twice, unknown = found["possible_double_charge"], found["outcome_unknown"]
     return (

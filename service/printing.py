@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from reports.model import EvidenceReport
 from retention.keeping import Adoption
 from vault.core import canonical
 from vault.core.errors import UsageError
@@ -165,35 +164,6 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
             for fault in report.faults
         ],
         "counts": {verdict.name: count for verdict, count in report.counts.items()},
-    }
-
-
-def evidence_words(report: EvidenceReport, path: Path, pages: int, size: int) -> str:
-    """Return the findings of an evidence report in a few lines."""
-    population, integrity = report.population, report.integrity
-    missing = f"at most {population.known_missing:,}" if population.known_missing else "none"
-    return (
-        f"{path}: {pages} pages, {size:,} bytes\n"
-        f"  {population.in_period:,} records of the period, {population.opened:,} opened; "
-        f"{missing} known to be missing\n"
-        f"  integrity {integrity.verdict}; {report.exceptions_found} of {report.exceptions_tested} exception tests "
-        f"with findings; {report.low_confidence.count:,} low-confidence executions without review"
-    )
-
-
-def evidence_document(report: EvidenceReport) -> dict[str, Any]:
-    """Return the same for machines."""
-    population = report.population
-    return {
-        "report": report.identification.report_id,
-        "records": population.in_period,
-        "opened": population.opened,
-        "known_missing": population.known_missing,
-        "verdict": report.integrity.verdict,
-        "exceptions": {check.code: check.count for check in report.exceptions if check.not_tested is None}
-        | {"low_confidence": report.low_confidence.count},
-        "not_tested": {check.code: check.not_tested for check in report.exceptions if check.not_tested is not None},
-        "access_event": population.access_entry,
     }
 
 

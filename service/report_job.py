@@ -17,9 +17,12 @@ from typing import Any
 
 import msgspec
 
-from reports.issue import issue_evidence
+from reports.issue import issue
+from reports.kind import Wanted
+from reports.kinds import kind_of
 from reports.period import period_of
 from service import wiring
+from service.desk import desk_of
 from vault import ledgers
 from vault.context import Actor
 from vault.core import canonical
@@ -64,7 +67,8 @@ def _make(told: Told) -> dict[str, Any]:
         ledger = ledgers.get(vault, told.ledger)
         first, end = (None if day is None else date.fromisoformat(day) for day in (told.first, told.end))
         period = period_of(book, ledger.genesis.jurisdictions, first, end)
-        made = issue_evidence(vault, ledger, book, period, told.purpose, Path(told.out), grant=told.grant)
+        wanted = Wanted(ledger, book, period, told.purpose, grant=told.grant)
+        made = issue(vault, kind_of("evidence"), wanted, Path(told.out), desk=desk_of(Path(told.home)))
     return {"sha256": canonical.b64(made.sha256), "pages": made.pages, "bytes": made.size, "event": made.event}
 
 

@@ -12,7 +12,9 @@ from unittest import mock
 
 import pytest
 
-from reports.issue import issue_evidence
+from reports.evidence import KIND
+from reports.issue import issue
+from reports.kind import Wanted
 from reports.period import period_of
 from service import reporting, wiring
 from service.problems import HttpProblem
@@ -128,7 +130,7 @@ def test_a_grant_that_is_revoked_while_records_are_opened_hands_nothing_out(
             grants.revoke(vault.acting(olaf), grant.id)
 
     with pytest.raises(Denied):
-        issue_evidence(vault.acting(anna), ledger, book, period, "a test", out, progress=revoke)
+        issue(vault.acting(anna), KIND, Wanted(ledger, book, period, "a test"), out, progress=revoke)
     assert last(vault, "records.opened").facts["grant"] == grant.id
     assert happened(vault, "report.issued") == []
     assert list(tmp_path.glob("*report*")) == []
@@ -139,7 +141,7 @@ def test_without_a_grant_a_report_opens_nothing(vault: Vault, anna: Actor, tmp_p
     book, ledger = wiring.rule_book(vault), ledgers.get(vault, "sg")
     period = period_of(book, ledger.genesis.jurisdictions, None, None)
     with pytest.raises(Denied):
-        issue_evidence(vault.acting(anna), ledger, book, period, "a test", tmp_path / "report.pdf")
+        issue(vault.acting(anna), KIND, Wanted(ledger, book, period, "a test"), tmp_path / "report.pdf")
     assert happened(vault, "records.opened") == []
 
 

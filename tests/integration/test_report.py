@@ -90,7 +90,7 @@ def test_a_stranger_verifies_checkpoint_and_sample(issued: tuple[Installation, I
     key = note.VerifierKey.parse(files["verifier-key.txt"].decode().strip())
     checkpoint = open_checkpoint(files["checkpoint.txt"], [key], key.name)
     population = lines(files["population.jsonl"])
-    sample = made.report.integrity.sample
+    sample = made.collected.model.integrity.sample
     assert sample.seed.startswith(checkpoint.root)
     drawn = sampling.draw(sample.seed, len(population), 59)
     assert [item.position for item in sample.items] == [at + 1 for at in drawn]
@@ -104,7 +104,7 @@ def test_a_stranger_verifies_checkpoint_and_sample(issued: tuple[Installation, I
 def test_the_access_and_the_report_are_events(issued: tuple[Installation, Issued]) -> None:
     site, made = issued
     (access,), (issue_event,) = told(site, "records.opened"), told(site, "report.issued")
-    report = made.report
+    report = made.collected.model
     size = site.size("cn")
     assert access.facts == {
         "ledger": str(site.ledger("cn")),

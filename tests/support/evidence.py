@@ -10,8 +10,11 @@ from typing import Any
 
 import pikepdf
 
+from reports import evidence
 from reports.collect import Collected, collect_evidence
-from reports.issue import Issued, issue_evidence
+from reports.issue import Issued
+from reports.issue import issue as issue_report
+from reports.kind import Wanted
 from reports.period import period_of
 from service import wiring
 from tests.support.vault import Installation
@@ -44,7 +47,7 @@ def issue(site: Installation, out: Path) -> Issued:
         book = wiring.rule_book(vault)
         ledger = ledgers.get(vault, "cn")
         period = period_of(book, ledger.genesis.jurisdictions, None, None)
-        return issue_evidence(vault, ledger, book, period, PURPOSE, out)
+        return issue_report(vault, evidence.KIND, Wanted(ledger, book, period, PURPOSE), out)
 
 
 def lines(population: bytes | Path) -> list[dict[str, Any]]:

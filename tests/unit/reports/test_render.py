@@ -23,9 +23,10 @@ import pytest
 from reports import layout, wording
 from reports.attach import Attachment, Described, attach, describe, write_with_streams
 from reports.captions import SECTIONS
+from reports.evidence import render_evidence
 from reports.fonts import FontBook
 from reports.model import EvidenceReport, Fault
-from reports.render import RenderedReport, render_evidence
+from reports.render import RenderedReport
 from reports.statistics import PopulationCount
 from tests.support import report_model
 from vault.core.errors import Unavailable, UsageError, VaultError

@@ -1,0 +1,72 @@
+"""The desk: what this home issues reports with, whatever their kind: its look, its signer, its witnesses.
+
+``<home>/branding/`` holds what an operator brings along; none of it is needed:
+
+    branding.toml       name, line, accent, logo, note (reports.look.Brand), language
+    templates/*.j2      templates that come before ours, by name
+    <logo>              a .png or .svg file that branding.toml names
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from reports.catalog import catalog
+from reports.issue import Desk
+from reports.look import Brand, Look
+from vault.core.errors import UsageError
+
+FOLDER = "branding"
+_MOST_LOGO_BYTES = 1 << 20
+
+
+class _Settings(msgspec.Struct, forbid_unknown_fields=True):
+    name: str | None = None
+    line: str | None = None
+    accent: str | None = None
+    logo: str | None = None
+    note: str | None = None
+    language: str = "en"
+
+
+def desk_of(home: Path, language: str | None = None) -> Desk:
+    """Return the desk of a home.
+
+    Args:
+        language: instead of the one that ``branding.toml`` names.
+
+    Raises:
+        UsageError: ``branding.toml`` cannot work; the line says where.
+    """
+    return Desk(look=_look(home / FOLDER, language))
+
+
+def _look(folder: Path, language: str | None) -> Look:
+    path = folder / "branding.toml"
+    try:
+        document = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+        given = msgspec.convert(document, _Settings)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise UsageError(f"cannot use {path}: {str(error).splitlines()[0]}") from None
+    spoken = language or given.language
+    catalog(spoken)  # refuses a language that no report speaks
+    own = {name: value for name in ("name", "line", "accent", "note") if (value := getattr(given, name)) is not None}
+    try:
+        brand = replace(Brand(), **own, logo=_logo(folder, given.logo))
+    except UsageError as error:
+        raise UsageError(f"cannot use {path}: {error}") from None
+    templates = folder / "templates"
+    return Look(spoken, brand, templates if templates.is_dir() else None)
+
+
+def _logo(folder: Path, name: str | None) -> Path | None:
+    if name is None:
+        return None
+    logo = folder / name
+    if Path(name).name != name or not logo.is_file() or logo.stat().st_size > _MOST_LOGO_BYTES:
+        raise UsageError(f"logo names a file of at most 1 MiB in {folder}")
+    return logo
