@@ -13,21 +13,21 @@ that 2 would read most of the ledger, 4 comes first.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from vault import hashes
 from vault.context import Vault
 from vault.core import packing
-from vault.core.checkpoint import Checkpoint, open_checkpoint
-from vault.core.errors import Forked, Missing, Modified, VaultError
-from vault.core.nodes import Span, path, spans
+from vault.core.checkpoint import Checkpoint
+from vault.core.errors import Forked, Missing, Modified
+from vault.core.nodes import path, spans
 from vault.core.paths import inclusion_paths
 from vault.core.proof import Proof
-from vault.core.tree import HASH_BYTES, TILE_HEIGHT, Frontier, Node, leaf_hash, verify_inclusion
-from vault.db import nodes, store
-from vault.db.engine import transact, translated
+from vault.core.tree import Frontier, Node, leaf_hash, verify_inclusion
+from vault.db import store
+from vault.db.engine import translated
 
 _AT_ONCE = 256
 """Entries proved from one set of hashes: bounds memory at about 10 MB wherever they lie."""
@@ -46,7 +46,7 @@ def prove(vault: Vault, ledger: UUID, seqs: Collection[int], note: str) -> dict[
         Modified: the checkpoint is not this vault's, or a leaf on the way cannot be read.
         Missing: an entry is not there.
     """
-    checkpoint = open_checkpoint(note, [vault.checkpoints.verifier(ledger)], vault.checkpoints.origin(ledger))
+    checkpoint = vault.checkpoints.open(ledger, note)
     wanted = sorted(set(seqs))
     for seq in wanted:
         if not 0 <= seq < checkpoint.size:
@@ -66,50 +66,19 @@ def _from_nodes(vault: Vault, ledger: UUID, wanted: Sequence[int], checkpoint: C
     proved: Proved = {}
     size, root = checkpoint.size, checkpoint.root
     with translated(), vault.engine.connect() as connection:
-        frontier = _frontier(connection, ledger, checkpoint)
+        frontier = hashes.frontier_at(connection, ledger, checkpoint)
         for start in range(0, len(wanted), _AT_ONCE):
             part = wanted[start : start + _AT_ONCE]
-            leaves, hashes = _fetch(connection, ledger, part, spans(part, size, peaks=frontier is None))
+            needed = spans(part, size, peaks=frontier is None)
+            leaves, found = hashes.fetch(connection, ledger, needed, frozenset(part))
             for seq in part:
                 try:
-                    way = path(seq, size, hashes, frontier)
-                    verify_inclusion(seq, size, hashes[0, seq], way, root)
+                    way = path(seq, size, found, frontier)
+                    verify_inclusion(seq, size, found[0, seq], way, root)
                 except (KeyError, Modified):
                     return proved
                 proved[seq] = leaves[seq], way
     return proved
-
-
-def _frontier(connection: Connection, ledger: UUID, checkpoint: Checkpoint) -> Frontier | None:
-    """Return the head's frontier where it is the checkpoint's: the head may be ahead."""
-    head = store.read_head(connection, ledger)
-    with suppress(Modified):
-        if head is not None and head.size == checkpoint.size:
-            frontier = Frontier.from_bytes(head.size, head.frontier)
-            return frontier if frontier.root() == checkpoint.root else None
-    return None
-
-
-def _fetch(
-    connection: Connection, ledger: UUID, wanted: Sequence[int], needed: Sequence[Span]
-) -> tuple[dict[int, bytes], dict[tuple[int, int], bytes]]:
-    """Return the wanted leaves, and the hashes that their paths need by level and place."""
-    seqs = frozenset(wanted)
-    leaves: dict[int, bytes] = {}
-    hashes: dict[tuple[int, int], bytes] = {}
-    for level, first, end in needed:
-        if level:
-            joined = nodes.fetch_nodes(connection, ledger, level, first, end)
-            if len(joined) == (end - first) * HASH_BYTES:
-                for at in range(end - first):
-                    hashes[level, first + at] = joined[at * HASH_BYTES : (at + 1) * HASH_BYTES]
-            continue
-        for seq, stored in nodes.fetch_leaves(connection, ledger, first, end):
-            data = packing.unpack(stored)
-            hashes[0, seq] = leaf_hash(data)
-            if seq in seqs:
-                leaves[seq] = data
-    return leaves, hashes
 
 
 def _from_leaves(
@@ -120,7 +89,7 @@ def _from_leaves(
     leaves: dict[int, bytes] = {}
     completed: list[Node] = []
 
-    def hashes(connection: Connection) -> Iterator[bytes]:
+    def read(connection: Connection) -> Iterator[bytes]:
         frontier, tile = Frontier(), list[bytes]()
         for seq, stored in store.stream_leaves(connection, ledger, 0, checkpoint.size):
             data = packing.unpack(stored)
@@ -129,18 +98,16 @@ def _from_leaves(
             yield (digest := leaf_hash(data))
             if heal:
                 tile.append(digest)
-            if len(tile) == 1 << TILE_HEIGHT:
+            if len(tile) == hashes.WIDTH:
                 completed.extend(frontier.extend_noting(tile))
                 tile.clear()
 
     with translated(), vault.engine.connect() as connection:
-        root, ways = inclusion_paths(hashes(connection), seqs)
+        root, ways = inclusion_paths(read(connection), seqs)
     if root != checkpoint.root:
         raise Forked("the entries are not the tree that was signed", str(ledger), checkpoint.size)
     for seq in wanted:
         if seq not in leaves:
             raise Missing("the entry is not there", str(ledger), seq)
-    # A server that takes no writes just now costs the next proof its time, not this one its answer.
-    with suppress(VaultError):
-        transact(vault.engine, lambda connection: nodes.insert(connection, ledger, completed))
+    hashes.heal(vault, ledger, completed)
     return {seq: (leaves[seq], ways[seq]) for seq in wanted}
