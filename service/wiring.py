@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +19,7 @@ from sqlalchemy import Engine, text
 from retention.books import InForce, current, founding
 from retention.rules import RuleBook
 from service import home as homes
-from service import providers
+from service import local_signer, providers
 from service.home import Identity, SignerWatch
 from service.identity.tokens import TokenIssuer, issuer_name
 from service.providers import OpenBaoSettings
@@ -253,7 +254,7 @@ def initialise(
     """Make a vault, or finish making one; running it again changes nothing.
 
         1. home directory    2. where keys lie, key store    3. checkpoint and tenant keys    4. vault.json
-        5. database schema   6. events ledger   7. the event that says so
+        5. database schema   6. events ledger   7. the certificate that signs reports, and the event that says so
 
     A crash after any step is completed by the next run: each step looks for its own result first.
 
@@ -283,7 +284,7 @@ def initialise(
         engine = database.engine()
         try:
             with _assembled(home, found, keys, engine, homes.local_actor()) as vault:
-                return _ensure_events(replace(vault, law=founding))
+                return _ensure_events(home, replace(vault, law=founding))
         finally:
             engine.dispose()
 
@@ -297,7 +298,7 @@ def rule_book(vault: Vault) -> RuleBook:
     return current(vault)
 
 
-def _ensure_events(vault: Vault) -> bool:
+def _ensure_events(home: Path, vault: Vault) -> bool:
     known = {row.ledger_id for row in transact(vault.engine, store.ledgers)}
     if vault.events not in known:
         checkpoint = vault.checkpoints.read(vault.events)
@@ -309,7 +310,10 @@ def _ensure_events(vault: Vault) -> bool:
         ledgers.make(vault, vault.events, ledgers.EVENTS, "events", (), ())
     if any(True for _ in ledgers.history(vault, "vault.initialised")):
         return False
-    events.record(vault, "vault.initialised", {"rulebook": b64(vault.rulebook), "region": vault.region})
+    now = datetime.fromtimestamp(vault.clock() / 1e6, UTC)
+    signer = local_signer.ensure(home, vault.provider, vault.tenant, vault.tenant_key, now)
+    facts = {"rulebook": b64(vault.rulebook), "region": vault.region, "report_signer": b64(signer.fingerprint)}
+    events.record(vault, "vault.initialised", facts)
     return True
 
 
