@@ -142,6 +142,11 @@ def write_identity(home: Path, identity: Identity) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unavailable(f"cannot write {path}: {error.strerror}") from None
 

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -41,6 +40,8 @@ from vault.core.note import Opened, VerifierKey, add_signature, open_note, sign
 from vault.core.signer import Signers
 from vault.core.tree import EMPTY_ROOT, Frontier
 from vault.db.store import HeadRow
+from vault.durable import make_directory, replace
+from vault.policy import NOBODY, Policy
 
 
 class Checkpoints:
@@ -53,6 +54,8 @@ class Checkpoints:
             is signed or believed, since another process may rotate them.
         sign: (name of the key, message) -> signature. None where only verification is wanted; signing then raises
             Unavailable.
+        policy: returns which witnesses and authorities vouch for the checkpoints (vault.outside), as of now. Nothing
+            that takes records in asks for it.
     """
 
     def __init__(
@@ -61,10 +64,12 @@ class Checkpoints:
         host: str,
         signers: Callable[[], Signers],
         sign: Callable[[str, bytes], bytes] | None = None,
+        policy: Callable[[], Policy] = lambda: NOBODY,
     ) -> None:
         self._directory = directory
         self._host = host
         self.signers = signers
+        self.policy = policy
         self._sign = sign
         # What was verified last, by its very bytes and by whom it was trusted: a file that did not change need not be
         # verified again.
@@ -103,6 +108,10 @@ class Checkpoints:
             raise Modified(f"it was signed with {by[-1].name}, which was retired when the ledger was smaller")
         return checkpoint
 
+    def outside(self, ledger: UUID) -> Path:
+        """Return the directory of what others say about a ledger's checkpoints (vault.outside); it may not exist."""
+        return self._place(ledger) / "outside"
+
     def ledgers(self) -> list[UUID]:
         """Return every ledger that ever had a checkpoint here; a directory that is still empty never had."""
         if not self._directory.is_dir():
@@ -113,11 +122,21 @@ class Checkpoints:
     def begin(self, ledger: UUID) -> None:
         """Sign the empty tree of a ledger about to be created, so that from now on a missing file means harm."""
         if not self._has_begun(ledger):
-            _make_directory(self._place(ledger))
+            make_directory(self._place(ledger))
             self._write(ledger, 0, EMPTY_ROOT)
 
     def _has_begun(self, ledger: UUID) -> bool:
         return any((self._place(ledger) / name).exists() for name in ("checkpoint", "pending"))
+
+    def signed_by(self, ledger: UUID) -> frozenset[str]:
+        """Return which keys of ours, each by its public half in hex, signed the last checkpoint."""
+        signers = self.signers()
+        keys = signer.keys(self.origin(ledger), signers)
+        try:
+            verified = open_note(self.note(ledger) or "", keys).verified
+        except (Forked, Modified):
+            return frozenset()
+        return frozenset(one.public for one, key in zip(signers, keys, strict=True) if key in verified)
 
     def read(self, ledger: UUID) -> Checkpoint | None:
         """Return the last checkpoint, its signature verified; None when there is none.
@@ -198,7 +217,7 @@ class Checkpoints:
             announced = [*waiting, head]
             lines = [f"{one.size} {one.last_hash.hex()} {one.frontier.hex()}\n" for one in announced]
             signers, note = self._signed(ledger, f"{self._title(ledger)}\n{''.join(lines)}")
-            _replace(self._place(ledger) / "pending", note)
+            replace(self._place(ledger) / "pending", note)
             self._announced_note[ledger] = note.encode(), signers, announced
 
     def pending(self, ledger: UUID) -> list[HeadRow]:
@@ -229,7 +248,14 @@ class Checkpoints:
     def remember(self, ledger: UUID, name: str, text: str) -> None:
         """Keep a text of ours beside a ledger's checkpoint, signed. It saves work, so nothing is forced to the disk."""
         _, note = self._signed(ledger, f"{name} {self.origin(ledger)}\n{text}")
-        _replace(self._place(ledger) / name, note, durable=False)
+        replace(self._place(ledger) / name, note, durable=False)
+
+    def attest(self, ledger: UUID, text: str) -> str:
+        """Return a text of ours as a note that carries the ledger's signatures, for somebody to take along.
+
+        Its first line must be one that no checkpoint can begin with: an origin ends in a uuid.
+        """
+        return self._signed(ledger, text)[1]
 
     def recall(self, ledger: UUID, name: str) -> str | None:
         """Return a text that ``remember`` kept; None where there is none, or none that this vault signed."""
@@ -263,12 +289,12 @@ class Checkpoints:
     def freeze(self, ledger: UUID, size: int, root: bytes) -> None:
         """Go back to the last good head of a ledger that lost entries, for good (vault.succession).
 
-        What was signed last is kept as ``lost`` first: from then on nothing is appended. Doing it again changes nothing.
+        What was signed last is kept as ``lost`` first: from then on nothing is appended. Again, it changes nothing.
         """
         with self._exclusive(ledger):
             lost = self._place(ledger) / "lost"
             if not lost.exists():
-                _replace(lost, self.note(ledger) or "")
+                replace(lost, self.note(ledger) or "")
             self._write(ledger, size, root)
 
     def is_frozen(self, ledger: UUID) -> bool:
@@ -300,7 +326,7 @@ class Checkpoints:
             if self.pending(ledger):
                 text = self._opened(ledger, (self._place(ledger) / "pending").read_bytes(), self.signers()).text
                 _, note = self._signed(ledger, text)
-                _replace(self._place(ledger) / "pending", note)
+                replace(self._place(ledger) / "pending", note)
         with self._exclusive(ledger):
             if (last := self.read(ledger)) is not None:
                 self._write(ledger, last.size, last.root)
@@ -308,7 +334,7 @@ class Checkpoints:
     def _write(self, ledger: UUID, size: int, root: bytes) -> str:
         checkpoint = Checkpoint(self.origin(ledger), size, root)
         signers, note = self._signed(ledger, checkpoint.text())
-        _replace(self._place(ledger) / "checkpoint", note)
+        replace(self._place(ledger) / "checkpoint", note)
         self._signed_note[ledger] = note, signers, checkpoint
         return note
 
@@ -359,40 +385,3 @@ def _is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(path.parent)
-    except OSError as error:
-        raise Unavailable(f"cannot write below {path.parent}: {error.strerror}") from None
-
-
-def _replace(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never half of either."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", opener=_private) as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise Unavailable(f"cannot write {path.name} of a ledger: {error.strerror}; appends stop") from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -76,14 +76,20 @@ def refuse(error: VaultError, *happened: Event) -> Ruling[Any]:
 class Ticket:
     """One caller's events on their way into a group."""
 
-    __slots__ = ("decide", "error", "happened", "outcome", "seq", "vault")
+    __slots__ = ("decide", "error", "happened", "outcome", "plain", "seq", "vault")
 
     def __init__(
-        self, vault: Vault, happened: Sequence[Event], decide: Callable[[Standing], Ruling[Any]] | None
+        self,
+        vault: Vault,
+        happened: Sequence[Event],
+        decide: Callable[[Standing], Ruling[Any]] | None,
+        *,
+        plain: bool = False,
     ) -> None:
         self.vault = vault
         self.happened = happened
         self.decide = decide
+        self.plain = plain
         self.seq = 0
         self.outcome: Any = None
         self.error: Exception | None = UnknownOutcome("the commit was interrupted")  # until it is settled
@@ -99,16 +105,19 @@ def record_all(vault: Vault, happened: Sequence[Event]) -> Told:
     return _settled(Ticket(vault, happened, None))
 
 
-def rule(vault: Vault, decide: Callable[[Standing], Ruling[R]]) -> tuple[Told, R]:
+def rule(vault: Vault, decide: Callable[[Standing], Ruling[R]], *, plain: bool = False) -> tuple[Told, R]:
     """Decide by what the events ledger says at this very moment, and commit what was decided.
 
     ``decide`` runs under the ledger's head lock, so nothing that it relies on (a grant, an account) can be taken back
     between the decision and its event. It may run more than once, and only looks.
 
+    Args:
+        plain: its events never have details, so that no key provider is asked for what would seal them.
+
     Raises:
         VaultError: ``decide`` refused; its events, denials too, are committed.
     """
-    ticket = Ticket(vault, (), decide)
+    ticket = Ticket(vault, (), decide, plain=plain)
     told = _settled(ticket)
     return told, cast(R, ticket.outcome)
 
@@ -165,7 +174,7 @@ def _again(error: Exception) -> Exception:
 
 
 def _may_have_details(ticket: Ticket) -> bool:
-    return ticket.decide is not None or any(event.details is not None for event in ticket.happened)
+    return (ticket.decide is not None and not ticket.plain) or any(one.details is not None for one in ticket.happened)
 
 
 def _decided(

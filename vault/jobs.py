@@ -3,7 +3,7 @@
     1. claim the run: a row with a lease (vault.db.jobs); whoever else comes finds it taken
     2. event ``job.started``
     3. the work, step by step, while a thread of its own renews the lease
-    4. event ``job.finished``, with how it went
+    4. event ``job.finished``, with how it went; of a quiet job without 2, and only where there was something to do
     5. note it in the row
 
 A worker that dies leaves a lease that ends; the run is then begun again from 1, by anybody. One that dies between 4 and
@@ -92,6 +92,7 @@ def attempt(
     *,
     lease_seconds: float,
     stopping: threading.Event,
+    quiet: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Attempt:
     """Do one due run, unless somebody has it or it was done.
@@ -100,6 +101,8 @@ def attempt(
         due: aware, in UTC, whole seconds; with the name it is the run.
         lease_seconds: after so long without a sign of life somebody else takes over.
         stopping: set by whoever wants the work to end after its step.
+        quiet: the run is told only once it is over, and only where it did something or failed: for work that is tried
+            each minute and mostly finds nothing to do.
 
     Raises:
         VaultError: it could not be claimed or told; nothing was done, and it will be tried again.
@@ -111,19 +114,25 @@ def attempt(
     if mine is None:
         return Attempt(None, other)
     with _Lease(vault, mine, lease_seconds, began, monotonic) as lease:
-        try:
-            events.record(vault, "job.started", _facts(mine) | {"attempt": mine.attempts})
-        except VaultError:
-            with suppress(VaultError):
-                transact(vault.engine, lambda connection: rows.release(connection, vault.events, mine))
-            raise
+        if not quiet:
+            _begin(vault, mine)
         ended = _work(vault, work, mine, Steps(lambda: lease.held() and not stopping.is_set()))
-        _tell(vault, mine, ended)
+        if not quiet or ended.error is not None or any(ended.counts.values()):
+            _tell(vault, mine, ended)
     if ended.outcome == STOPPED:
         transact(vault.engine, lambda connection: rows.release(connection, vault.events, mine))
     else:
         transact(vault.engine, lambda connection: rows.finish(connection, vault.events, mine, ended.outcome))
     return Attempt(ended)
+
+
+def _begin(vault: Vault, run: JobRow) -> None:
+    try:
+        events.record(vault, "job.started", _facts(run) | {"attempt": run.attempts})
+    except VaultError:
+        with suppress(VaultError):
+            transact(vault.engine, lambda connection: rows.release(connection, vault.events, run))
+        raise
 
 
 def _work(vault: Vault, work: Work, run: JobRow, steps: Steps) -> Ended:

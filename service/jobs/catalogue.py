@@ -32,13 +32,15 @@ _WORKER = "worker"
 
 
 class Job(NamedTuple):
-    """One job as it is set up here. ``does`` is what it does, in a few words."""
+    """One job as it is set up here. ``does`` is what it does, in a few words; a run of a ``quiet`` one that finds
+    nothing to do is no event."""
 
     name: str
     does: str
     schedule: Schedule
     enabled: bool
     run: Work
+    quiet: bool = False
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +90,7 @@ class _Kind(NamedTuple):
     does: str
     body: Callable[[Path, Any], Work]
     parameters: type[Parameters] = Parameters
+    quiet: bool = False
 
 
 def _plain(run: Callable[..., Counts]) -> Callable[[Path, Parameters], Work]:
@@ -100,7 +103,9 @@ def _with_home(run: Callable[..., Counts]) -> Callable[[Path, Parameters], Work]
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "checkpoints": _Kind("signs what was committed and not signed", _plain(bodies.checkpoints)),
+    "checkpoints": _Kind(
+        "signs what was not signed, anchors what moved in the events", _plain(bodies.checkpoints), quiet=True
+    ),
     "disposal.plan": _Kind("plans the disposal of due groups; approves nothing", _with_home(bodies.plan_disposals)),
     "disposal.run": _Kind("executes disposals that are approved and cooled off", _plain(bodies.run_disposals)),
     "erased.proof": _Kind("proves that destroyed records do not open", _plain(bodies.prove_erasure)),
@@ -112,6 +117,9 @@ _KINDS: Mapping[str, _Kind] = {
     ),
     "records.date": _Kind("dates records by what followed them", _plain(bodies.date_records)),
     "verify.incremental": _Kind("verifies the entries since its last run", _with_home(bodies.verify_new)),
+    "witness": _Kind(
+        "has others vouch for what is new, where witness.toml names some", _plain(bodies.witness), quiet=True
+    ),
 }
 
 
@@ -143,7 +151,7 @@ def _job(home: Path, name: str, section: dict[str, Any], path: Path) -> Job:
         schedule = Schedule(wanted.cron)
     except UsageError as error:
         raise UsageError(f"{path}, section [{name}]: {error}") from None
-    return Job(name, kind.does, schedule, wanted.enabled, kind.body(home, wanted))
+    return Job(name, kind.does, schedule, wanted.enabled, kind.body(home, wanted), kind.quiet)
 
 
 def _sections(document: dict[str, Any], where: str) -> dict[str, dict[str, Any]]:

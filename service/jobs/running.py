@@ -98,7 +98,9 @@ def _child(
     forks.end_with_parent(*lifeline)
     vault.engine.dispose(close=False)
     try:
-        ended, other = jobs.attempt(vault, job.name, due, job.run, lease_seconds=lease_seconds, stopping=stopping)
+        ended, other = jobs.attempt(
+            vault, job.name, due, job.run, lease_seconds=lease_seconds, stopping=stopping, quiet=job.quiet
+        )
         told = Told(None, {}, None, other)
         if ended is not None:
             told = Told(ended.outcome, ended.counts, _ours(ended.error))

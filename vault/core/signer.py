@@ -12,11 +12,13 @@ Pure: the list is kept in ``vault.json`` and told in the events ledger (vault.ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 import msgspec
 
+from vault.core import canonical
 from vault.core.errors import Modified, RefusedInput
 from vault.core.note import VerifierKey
 
@@ -100,3 +102,45 @@ def check(signers: Signers) -> None:
 def keys(origin: str, signers: Sequence[Signer]) -> tuple[VerifierKey, ...]:
     """Return the keys under a ledger's origin, in the same order."""
     return tuple(VerifierKey.from_public(origin, one.public_key) for one in signers)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the events ledger says of a key: ``signer.added``, ``signer.retired``.
+
+    Attributes:
+        public: in hex.
+        added, retired: position of the event; None where there is none, as for the first key's beginning.
+        added_at, retired_at: microseconds since the epoch; 0 where there is no event.
+        sizes: ledger uuid -> leaves that it had when the key was retired.
+    """
+
+    name: str
+    public: str
+    added: int | None = None
+    added_at: int = 0
+    retired: int | None = None
+    retired_at: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def told_added(known: Told | None, facts: Mapping[str, Any], seq: int, at: int) -> Told:
+    """Return what is known of a key after ``signer.added``. Several of these events may name one key's ledgers."""
+    public, _ = _public_and_sizes(facts)
+    return known or Told(facts["signer"], public, seq, at)
+
+
+def told_retired(known: Told | None, facts: Mapping[str, Any], seq: int, at: int) -> Told:
+    """Return what is known of a key after ``signer.retired``. The first event counts; further ones of the same run add
+    ledgers, and never raise what one named before."""
+    public, sizes = _public_and_sizes(facts)
+    before = known or Told(facts["signer"], public)
+    first = (seq, at) if before.retired is None else (before.retired, before.retired_at)
+    return replace(before, retired=first[0], retired_at=first[1], sizes={**sizes, **before.sizes})
+
+
+def _public_and_sizes(facts: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    sizes = dict(zip(facts["ledgers"], facts["sizes"], strict=True))
+    if not (isinstance(facts["signer"], str) and all(type(size) is int for size in sizes.values())):
+        raise TypeError("not the facts of a signer")
+    return canonical.unb64(facts["public"], 32).hex(), sizes
