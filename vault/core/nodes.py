@@ -79,6 +79,17 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
     return ranges[::-1]
 
 
+def subtree_ranges(level: int, place: int, size: int) -> list[Range]:
+    """Return the ranges whose roots lead from a whole subtree of 256**level leaves to the root, the lowest first.
+
+    A tree that is cut off above such subtrees has the shape of RFC 6962 again, with these subtrees as its leaves and
+    what is left over as the last one. So ``tree.verify_inclusion`` checks the way as that of leaf ``place`` in a tree
+    of as many leaves as there are subtrees, begun ones included.
+    """
+    first, end = place << level * TILE_HEIGHT, place + 1 << level * TILE_HEIGHT
+    return [aside for aside in _aside(first, size) if aside.high <= first or aside.low >= end][::-1]
+
+
 def path(
     index: int, size: int, hashes: Mapping[tuple[int, int], bytes], frontier: Frontier | None = None
 ) -> list[bytes]:

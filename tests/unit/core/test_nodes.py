@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from random import Random
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from vault.core import tree
 from vault.core.errors import Modified, UsageError
-from vault.core.nodes import Range, consistency_ranges, path, range_root, range_spans, spans
+from vault.core.nodes import Range, consistency_ranges, path, range_root, range_spans, spans, subtree_ranges
 from vault.core.tree import Frontier, Node
 
 MANY = 140_000
@@ -149,3 +150,21 @@ def test_consistency_proofs_of_large_trees_verify_inside_a_larger_one(sizes: lis
 def test_sizes_without_a_consistency_proof_are_refused(old: int, new: int) -> None:
     with pytest.raises(UsageError):
         consistency_ranges(old, new)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 2), st.integers(256, MANY), st.randoms(use_true_random=False))
+@example(1, 256, None)
+@example(2, 65_536, None)
+@example(2, 65_537, None)
+@example(2, 131_073, None)
+def test_a_subtrees_way_verifies_in_the_tree_of_subtrees(level: int, size: int, random: Random | None) -> None:
+    width = 256**level
+    if size < width:
+        return
+    place = random.randrange(size // width) if random else size // width - 1
+    ranges = subtree_ranges(level, place, size)
+    inside = asked(ranges, size, peaks=False)
+    way = [range_root(one, size, inside, _frontier(size)) for one in ranges]
+    tree.verify_inclusion(place, -(-size // width), noted()[level, place], way, _frontier(size).root())
+    assert len(inside) <= 2 * 256
