@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -35,7 +35,7 @@ class Signed(NamedTuple):
 
 
 def integrity(
-    vault: Vault, ledger: UUID, signed: Signed, gathered: Gathering, verified: list[LedgerReport], nonce: bytes
+    vault: Vault, ledger: UUID, signed: Signed, gathered: Gathering[Any], verified: list[LedgerReport], nonce: bytes
 ) -> model.Integrity:
     """Verdicts of the ledger's entries; a record that did not open is one of its faults, whatever the depth.
 
@@ -73,7 +73,7 @@ def _fault(fault: Fault, where: str) -> model.Fault:
     return model.Fault(fault.verdict.name, fault.seq, f"{where}{fault.what}{through}")
 
 
-def _sample(seed: bytes, gathered: Gathering, verdicts: EntryVerdicts) -> model.Sample:
+def _sample(seed: bytes, gathered: Gathering[Any], verdicts: EntryVerdicts) -> model.Sample:
     population = len(gathered)
     drawn = sampling.draw(seed, population, sampling.sample_size(CONFIDENCE, TOLERABLE_RATE))
     lines = ((at, msgspec.json.decode(gathered.line(at), type=_Line)) for at in drawn)

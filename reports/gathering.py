@@ -13,18 +13,17 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection
 
 from reports.history import History
 from reports.model import Period
-from reports.opened import Chunk, Failure, Item, Opening, has_facets
+from reports.opened import Chunk, Extraction, Failure, Item, Opening, has_facets
 from reports.period import contains
 from reports.sequences import SequenceCount
-from reports.statistics import PopulationCount
 from vault.context import Vault
 from vault.core.leaf import EventLeaf, Leaf, RecordLeaf, parse
 from vault.core.packing import unpack
@@ -37,13 +36,30 @@ from vault.verdict import LedgerReport, Verdict
 _SMALL = 200  # records; below this processes cost more than they give
 
 
-class Gathering:
+class Counting(Protocol):
+    """What a kind of report counts, one row of its extraction after the other."""
+
+    def add(self, row: Any, /) -> None:
+        """A record of the period."""
+        ...
+
+    def relate(self, row: Any, /) -> None:
+        """A record after it, for what it says about others."""
+        ...
+
+
+C = TypeVar("C", bound=Counting)
+
+
+class Gathering(Generic[C]):
     """Counts one ledger's population and spools it to a file.
 
     Args:
         size: entries under the report's checkpoint; what was appended since is left aside.
         opening: how many records will be opened; 0 opens none, whatever the period holds.
         access: position of the access event, None where nothing is opened.
+        count: takes the rows.
+        extraction: what makes them of records.
         file: where the population's lines go; made here, readable by its owner alone.
 
     Attributes:
@@ -55,11 +71,21 @@ class Gathering:
     """
 
     def __init__(
-        self, vault: Vault, ledger: UUID, period: Period, size: int, *, opening: int, access: int | None, file: Path
+        self,
+        vault: Vault,
+        ledger: UUID,
+        period: Period,
+        size: int,
+        *,
+        opening: int,
+        access: int | None,
+        file: Path,
+        count: C,
+        extraction: Extraction,
     ) -> None:
         self.governance = self.inside = self.outside = self.opened = self.related = self.dying = 0
         self.unopened = LedgerReport(ledger)
-        self.count = PopulationCount(zone=ZoneInfo(period.zone), opened=opening > 0 or access is None)
+        self.count = count
         self.sequences = SequenceCount()
         self.history = History(ledger, period, access)
         self._vault = vault
@@ -74,10 +100,10 @@ class Gathering:
         with ExitStack() as stack:
             self._file = stack.enter_context(open(file, "xb", opener=private))
             processes = min(os.cpu_count() or 1, 8) if opening >= _SMALL else 1
-            self._opening = stack.enter_context(Opening(vault, ledger, processes=processes))
+            self._opening = stack.enter_context(Opening(vault, ledger, processes=processes, extraction=extraction))
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Gathering:
+    def __enter__(self) -> Gathering[C]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -122,11 +148,11 @@ class Gathering:
         if self._opens and (inside or (self._period.end is not None and occurred_at >= self._period.end)):
             self._count(self._opening.take(Item(row.seq, row.leaf, row.sealed, inside)))
 
-    def _count(self, chunks: Iterable[Chunk]) -> None:
+    def _count(self, chunks: Iterable[Chunk[Any]]) -> None:
         for chunk in chunks:
             for row in chunk.rows:
                 self.count.add(row)
-                self.opened += row.opened is not None
+            self.opened += chunk.opened
             for row in chunk.related:
                 self.count.relate(row)
             self.related += len(chunk.related)

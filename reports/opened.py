@@ -15,19 +15,21 @@ A line of the attachment, without white space between its parts:
 
 The leaf stands there as stored, so its bytes are those that ``leaf_hash`` is made of. The salt lets a reader check the
 facets against the leaf (FORMAT.md).
+
+What is kept of a record is the kind's own affair: an ``Extraction``. Evidence's stands here.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -52,6 +54,7 @@ _APIS = {code: word for word, code in API_CODES.items()}
 _OUTCOMES = {code: word for word, code in OUTCOME_CODES.items()}
 _FIDELITIES = {code: word for word, code in FIDELITY_CODES.items()}
 _FLAGS = tuple((flag.value, (flag.name or "").lower()) for flag in Flag)
+R = TypeVar("R")
 _OPTIONAL = frozenset({"below_threshold", "score", "ai_ms"})
 _REQUIRED = tuple(at for at, name in enumerate(FACET_COLUMNS) if name not in _OPTIONAL)
 
@@ -74,20 +77,39 @@ class Failure(msgspec.Struct, frozen=True):
     gone: bool = False
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, Generic[R]):
     """What became of a run of items.
 
     Attributes:
-        rows: the period's, in order; ``opened`` is None where opening failed.
+        rows: the period's, in order.
         lines: the attachment's, one for each of ``rows``.
         related: of the others, those that opened.
         failures: every record that did not open.
+        opened: how many of ``rows`` did.
     """
 
-    rows: list[Row] = []
+    rows: list[R] = []
     lines: list[bytes] = []
-    related: list[Row] = []
+    related: list[R] = []
     failures: list[Failure] = []
+    opened: int = 0
+
+
+class Extraction(NamedTuple):
+    """What a kind of report keeps of each record. It runs where records are opened, so it may look at all of one; what
+    it returns leaves that process, so no text of the record may be in it.
+
+    Attributes:
+        of: what ``row`` and ``related`` return, a ``msgspec.Struct``.
+        row: a record of the period, None where it did not open.
+        related: a record after the period, for what it says about others.
+        line: the attachment's line; given the leaf's bytes and the row.
+    """
+
+    of: type[Any]
+    row: Callable[[Item, RecordLeaf, Record | None], Any]
+    related: Callable[[Item, RecordLeaf, Record], Any]
+    line: Callable[[Item, bytes, Any], bytes]
 
 
 def has_facets(sealed: SealedRow | None) -> bool:
@@ -101,8 +123,9 @@ class Opening:
     The access must have been logged before: this is only the mechanism.
     """
 
-    def __init__(self, vault: Vault, ledger: UUID, *, processes: int) -> None:
-        self._reader = _Reader(vault, ledger)
+    def __init__(self, vault: Vault, ledger: UUID, *, processes: int, extraction: Extraction) -> None:
+        self._reader = _Reader(vault, ledger, extraction)
+        self._decoder = msgspec.msgpack.Decoder(Chunk[extraction.of])  # type: ignore[name-defined]
         self._pool: ProcessPoolExecutor | None = None
         self._waiting: deque[Future[bytes]] = deque()
         self._most = processes + 1  # one chunk beyond the busy workers keeps them busy
@@ -119,29 +142,28 @@ class Opening:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def take(self, item: Item) -> Iterator[Chunk]:
+    def take(self, item: Item) -> Iterator[Chunk[Any]]:
         """Take the next item; yield the chunks that are finished by now."""
         self._items.append(item)
         if len(self._items) >= CHUNK:
             yield from self._submit()
 
-    def finish(self) -> Iterator[Chunk]:
+    def finish(self) -> Iterator[Chunk[Any]]:
         """Yield the remaining chunks."""
         yield from self._submit()
         while self._waiting:
-            yield _decoder.decode(_result(self._waiting.popleft()))
+            yield self._decoder.decode(_result(self._waiting.popleft()))
 
-    def _submit(self) -> Iterator[Chunk]:
+    def _submit(self) -> Iterator[Chunk[Any]]:
         items, self._items = self._items, []
         if self._pool is None:
             yield self._reader.read(items)
             return
         self._waiting.append(self._pool.submit(_read, items))
         if len(self._waiting) > self._most:
-            yield _decoder.decode(_result(self._waiting.popleft()))
+            yield self._decoder.decode(_result(self._waiting.popleft()))
 
 
-_decoder = msgspec.msgpack.Decoder(Chunk)
 _worker: _Reader | None = None
 
 
@@ -170,8 +192,9 @@ def _result(future: Future[bytes]) -> bytes:
 class _Reader:
     """Opens records and keeps of each what a report may hold."""
 
-    def __init__(self, vault: Vault, ledger: UUID) -> None:
+    def __init__(self, vault: Vault, ledger: UUID, extraction: Extraction) -> None:
         self._engine = vault.engine
+        self._extraction = extraction
         self._opener = Opener(vault.engine, vault.ring, ledger)
         self._opener.load()
 
@@ -179,33 +202,33 @@ class _Reader:
         """Leave the parent's connections alone; a new one is made if a row names an epoch that nobody knows."""
         self._engine.dispose(close=False)
 
-    def read(self, items: Iterable[Item]) -> Chunk:
-        chunk = Chunk([], [], [], [])
+    def read(self, items: Iterable[Item]) -> Chunk[Any]:
+        chunk: Chunk[Any] = Chunk([], [], [], [])
+        of = self._extraction
         for item in items:
             data = packing.unpack(item.leaf)
             place = leaf.parse(data)
             assert isinstance(place, RecordLeaf)
-            opened = None
-            try:
-                raw = self._opener.open(place, item.sealed)
-                record = msgspec.json.decode(raw, type=Record)
-                opened = _opened(record)
-            except msgspec.MsgspecError:
-                chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, "what was sealed is no record"))
-            except KeyGone as error:
-                chunk.failures.append(
-                    Failure(item.seq, Verdict.MISSING.name, f"it cannot be opened: {error}", gone=True)
-                )
-            except EvidenceError as error:
-                what = str(error).partition(" at ledger")[0]
-                chunk.failures.append(Failure(item.seq, Verdict.MODIFIED.name, what))
+            record = self._record(item, place, chunk.failures)
             if item.in_period:
-                score = _score(record.confidence) if opened is not None else None
-                chunk.rows.append(_row(item, place, opened, score))
-                chunk.lines.append(_line(item, data))
-            elif opened is not None:
-                chunk.related.append(_row(item, place, opened, None))
+                row = of.row(item, place, record)
+                chunk.rows.append(row)
+                chunk.lines.append(of.line(item, data, row))
+                chunk.opened += record is not None
+            elif record is not None:
+                chunk.related.append(of.related(item, place, record))
         return chunk
+
+    def _record(self, item: Item, place: RecordLeaf, failures: list[Failure]) -> Record | None:
+        try:
+            return msgspec.json.decode(self._opener.open(place, item.sealed), type=Record)
+        except msgspec.MsgspecError:
+            failures.append(Failure(item.seq, Verdict.MODIFIED.name, "what was sealed is no record"))
+        except KeyGone as error:
+            failures.append(Failure(item.seq, Verdict.MISSING.name, f"it cannot be opened: {error}", gone=True))
+        except EvidenceError as error:
+            failures.append(Failure(item.seq, Verdict.MODIFIED.name, str(error).partition(" at ledger")[0]))
+        return None
 
 
 def _opened(record: Record) -> Opened:
@@ -213,23 +236,26 @@ def _opened(record: Record) -> Opened:
     return Opened(
         conversation_id=record.conversation_id,
         step=record.step,
-        proposed=_money(decision.proposed),
-        executed=_money(decision.executed),
-        threshold=_threshold(record.confidence) if record.is_ai else None,
+        proposed=money_of(decision.proposed),
+        executed=money_of(decision.executed),
+        threshold=threshold_of(record.confidence) if record.is_ai else None,
         relates_to=tuple((relation.kind, relation.id) for relation in record.relates_to or ()),
         review_agreed=None if review is None else review.agreed,
     )
 
 
-def _money(said: RecordMoney | None) -> Money | None:
+def money_of(said: RecordMoney | None) -> Money | None:
+    """Return an amount as a decimal."""
     return None if said is None else Money(Decimal(said.amount), said.currency)
 
 
-def _score(confidence: Confidence | None) -> float | None:
+def score_of(confidence: Confidence | None) -> float | None:
+    """Return a score on the scale of ``confidence_position``, None where it has no place there."""
     return None if confidence is None or confidence.score is None else _position(confidence, confidence.score)
 
 
-def _threshold(confidence: Confidence | None) -> float | None:
+def threshold_of(confidence: Confidence | None) -> float | None:
+    """Return the threshold that counted, on the same scale: the default one where none is stated."""
     if confidence is None or confidence.threshold is None:
         return record_rules.DEFAULT_THRESHOLD
     return _position(confidence, confidence.threshold)
@@ -241,7 +267,18 @@ def _position(confidence: Confidence, value: float) -> float | None:
     return confidence_position(value, minimum=minimum, maximum=maximum, higher_is_better=upward)
 
 
-def _row(item: Item, place: RecordLeaf, opened: Opened | None, score: float | None) -> Row:
+def _row(item: Item, place: RecordLeaf, record: Record | None) -> Row:
+    """``opened`` is None where the record did not open."""
+    return _kept(
+        item, place, None if record is None else _opened(record), score_of(record.confidence if record else None)
+    )
+
+
+def _related(item: Item, place: RecordLeaf, record: Record) -> Row:
+    return _kept(item, place, _opened(record), None)
+
+
+def _kept(item: Item, place: RecordLeaf, opened: Opened | None, score: float | None) -> Row:
     facets = item.sealed.facets
     assert facets is not None
     return Row(
@@ -250,8 +287,8 @@ def _row(item: Item, place: RecordLeaf, opened: Opened | None, score: float | No
         occurred_at=facets[1],
         jurisdictions=tuple(facets[2].split(",")),
         record_class=facets[3],
-        api=_word(_APIS, facets[4]),
-        outcome=_word(_OUTCOMES, facets[5]),
+        api=api_of(facets[4]),
+        outcome=outcome_of(facets[5]),
         money_moved=facets[7],
         model=facets[12] or None,
         score=score,
@@ -267,12 +304,12 @@ def _row(item: Item, place: RecordLeaf, opened: Opened | None, score: float | No
     )
 
 
-def _line(item: Item, data: bytes) -> bytes:
+def _line(item: Item, data: bytes, _row: Row) -> bytes:
     facets: dict[str, Any] = dict(zip(FACET_COLUMNS, item.sealed.facets or (), strict=True))
     facets["occurred_at"] = facets["occurred_at"].astimezone(UTC)
     facets["jurisdictions"] = facets["jurisdictions"].split(",")
-    facets["api"] = _word(_APIS, facets["api"])
-    facets["outcome"] = _word(_OUTCOMES, facets["outcome"])
+    facets["api"] = api_of(facets["api"])
+    facets["outcome"] = outcome_of(facets["outcome"])
     facets["fidelity"] = _word(_FIDELITIES, facets["fidelity"])
     facets["flags"] = [name for value, name in _FLAGS if facets["flags"] & value]
     facets["model"] = facets["model"] or None
@@ -283,6 +320,16 @@ def _line(item: Item, data: bytes) -> bytes:
         canonical.b64_bytes(item.sealed.salt or b""),
         msgspec.json.encode(facets),
     )
+
+
+def api_of(code: int) -> str:
+    """Return the API category of a facet's code."""
+    return _word(_APIS, code)
+
+
+def outcome_of(code: int) -> str:
+    """Return the outcome of a facet's code."""
+    return _word(_OUTCOMES, code)
 
 
 def _word(words: dict[int, str], code: int) -> str:
@@ -296,3 +343,6 @@ def _instant(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+EVIDENCE = Extraction(Row, _row, _related, _line)

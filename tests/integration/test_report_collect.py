@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import reports.collect
+import reports.snapshot
 from reports import gathering
 from reports.model import EvidenceReport
 from tests.support.decisions import decision, spelled
@@ -151,7 +151,7 @@ def test_what_arrives_meanwhile_is_not_in_it_and_does_no_harm(
         return verified
 
     verified: list[LedgerReport] = []
-    monkeypatch.setattr(reports.collect, "audit", interrupted)
+    monkeypatch.setattr(reports.snapshot, "audit", interrupted)
     made = collect(installation, tmp_path / "work").report
     (access,) = told(installation, "records.opened")
     assert installation.size("cn") == CN + 2
