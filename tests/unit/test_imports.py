@@ -67,4 +67,6 @@ def test_the_core_is_pure(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_near_one_noun(path: Path) -> None:
+    if "standalone" in path.parts:
+        return  # one file that strangers take along and run alone
     assert len(path.read_text("utf-8").splitlines()) <= 400, "look for its second noun"
