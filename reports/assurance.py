@@ -41,6 +41,35 @@ def integrity(
 
     The events ledger vouches for this one, so a fault there is one of this report, too.
     """
+    verdicts, counts, faults = judged(signed, gathered, verified)
+    return model.Integrity(
+        depth=Depth.ENVELOPES.value,
+        checked_at=datetime.fromtimestamp(vault.clock() // 1_000_000, UTC),
+        verdicts=counts,
+        faults=tuple(faults),
+        checkpoint=checkpoint_of(vault, ledger, signed),
+        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
+    )
+
+
+def checkpoint_of(vault: Vault, ledger: UUID, signed: Signed) -> model.Checkpoint:
+    """Return the checkpoint as the pages print it."""
+    return model.Checkpoint(
+        origin=signed.checkpoint.origin,
+        size=signed.checkpoint.size,
+        root=signed.checkpoint.root,
+        note=signed.note,
+        verifier_key=str(vault.checkpoints.verifier(ledger)),
+    )
+
+
+def judged(
+    signed: Signed, gathered: Gathering[Any], verified: list[LedgerReport]
+) -> tuple[EntryVerdicts, dict[str, int], list[model.Fault]]:
+    """Return the verdicts of the ledger's entries, how many there are of each word, and the faults, worst first.
+
+    A record that did not open becomes one of the faults in ``verified``: call it once.
+    """
     found = verified[-1]
     found.faults += gathered.unopened.faults
     for verdict, number in gathered.unopened.counts.items():
@@ -52,20 +81,7 @@ def integrity(
         for verdict, number in beside.counts.items():
             counts[verdict.name] += number
         faults += [_fault(fault, "events ledger: ") for fault in beside.faults[:FAULTS]]
-    return model.Integrity(
-        depth=Depth.ENVELOPES.value,
-        checked_at=datetime.fromtimestamp(vault.clock() // 1_000_000, UTC),
-        verdicts=counts,
-        faults=tuple(faults),
-        checkpoint=model.Checkpoint(
-            origin=signed.checkpoint.origin,
-            size=signed.checkpoint.size,
-            root=signed.checkpoint.root,
-            note=signed.note,
-            verifier_key=str(vault.checkpoints.verifier(ledger)),
-        ),
-        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
-    )
+    return verdicts, counts, faults
 
 
 def _fault(fault: Fault, where: str) -> model.Fault:

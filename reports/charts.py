@@ -54,7 +54,7 @@ class Charts:
     fonts that the labels need are known."""
 
     def __init__(self, fonts: FontBook, label: Label) -> None:
-        self._label = label
+        self.label = label
         self._style: dict[str, Any] = {
             "font.family": [
                 _registered(face)
@@ -84,9 +84,9 @@ class Charts:
             ticks = range(0, len(columns), step)
             axes.set_xticks(list(ticks), [columns[i].label for i in ticks])
             axes.set_xlim(-0.7, len(columns) - 0.3)
-            _count_axis(axes)
+            count_axis(axes)
 
-        return self._draw(FULL, 1.4, paint)
+        return self.draw(FULL, 1.4, paint)
 
     def outcomes(self, rows: Sequence[Outcome]) -> bytes:
         """Outcomes, money moved or not."""
@@ -102,10 +102,10 @@ class Charts:
                 color=LIGHT,
                 label="no money moved",
             )
-            _labels(axes, [self._label(row.outcome, 24) for row in rows], [row.count for row in rows])
-            _legend(axes, 2)
+            labels(axes, [self.label(row.outcome, 24) for row in rows], [row.count for row in rows])
+            legend(axes, 2)
 
-        return self._draw(FULL, 0.4 + 0.2 * len(rows), paint)
+        return self.draw(FULL, 0.4 + 0.2 * len(rows), paint)
 
     def confidence(self, confidence: Confidence) -> bytes:
         """Scores in bins of 0.05, with the line of the threshold most in use."""
@@ -142,10 +142,10 @@ class Charts:
             axes.set_xlim(0, 1)
             axes.set_xticks([i / 10 for i in range(11)])
             axes.set_xlabel("confidence (0 worst, 1 best on each record's own scale)")
-            _count_axis(axes)
-            _legend(axes, 3)
+            count_axis(axes)
+            legend(axes, 3)
 
-        return self._draw(FULL, 2.0, paint)
+        return self.draw(FULL, 2.0, paint)
 
     def slices(self, rows: Sequence[Slice], lines: int) -> bytes:
         """Shares by model or by jurisdiction, with what lay below the threshold; room for that many lines, so
@@ -171,11 +171,11 @@ class Charts:
                 color=DARK,
                 label="other",
             )
-            _labels(axes, [self._label(row.label, 22) for row in rows], [row.count for row in rows])
+            labels(axes, [self.label(row.label, 22) for row in rows], [row.count for row in rows])
             axes.set_ylim(lines - 0.5, -0.5)
-            _legend(axes, 2)
+            legend(axes, 2)
 
-        return self._draw(HALF, 0.4 + 0.19 * lines, paint)
+        return self.draw(HALF, 0.4 + 0.19 * lines, paint)
 
     def latency(self, latency: Latency) -> bytes:
         """Latency of the model's answers, with quantile lines; the last, lighter column holds everything
@@ -210,12 +210,13 @@ class Charts:
             axes.set_xlim(0, tail.low + width)
             axes.set_xlabel("milliseconds")
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-            _count_axis(axes)
-            _legend(axes, 3)
+            count_axis(axes)
+            legend(axes, 3)
 
-        return self._draw(FULL, 1.65, paint)
+        return self.draw(FULL, 1.65, paint)
 
-    def _draw(self, width: float, height: float, paint: Callable[[Axes], None]) -> bytes:
+    def draw(self, width: float, height: float, paint: Callable[[Axes], None]) -> bytes:
+        """One drawing as SVG, in the report's style; inches. A kind's own charts are drawn with it."""
         with _DRAWING, matplotlib.rc_context(cast(Any, self._style)):
             figure = Figure(figsize=(width, height), layout="constrained")
             FigureCanvasSVG(figure)
@@ -230,7 +231,8 @@ class Charts:
             return out.getvalue()
 
 
-def _count_axis(axes: Axes) -> None:
+def count_axis(axes: Axes) -> None:
+    """An upright axis of whole numbers, with lines to read them by."""
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.grid(axis="y", color=GRID, linewidth=0.6)
@@ -238,7 +240,7 @@ def _count_axis(axes: Axes) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _labels(axes: Axes, names: list[str], counts: list[int]) -> None:
+def labels(axes: Axes, names: list[str], counts: list[int]) -> None:
     """Names on the left, the count behind each bar, the first one on top."""
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -253,7 +255,7 @@ def _labels(axes: Axes, names: list[str], counts: list[int]) -> None:
         )
 
 
-def _legend(axes: Axes, columns: int) -> None:
+def legend(axes: Axes, columns: int) -> None:
     """Above the drawing, from its left edge: it may be wider than the axes."""
     figure = cast(Figure, axes.figure)
     figure.legend(
