@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from sqlalchemy import Engine, text
 from retention.books import InForce, current, founding
 from retention.rules import RuleBook
 from service import home as homes
-from service import local_signer, providers
+from service import local_signer, providers, witness_settings
 from service.home import Identity, SignerWatch
 from service.identity.tokens import TokenIssuer, issuer_name
 from service.providers import OpenBaoSettings
@@ -354,4 +354,5 @@ def _assembled(home: Path, found: Identity, keys: KeyDirectory, engine: Engine, 
 
 
 def _checkpoints(home: Path, found: Identity, sign: Callable[[str, bytes], bytes] | None = None) -> Checkpoints:
-    return Checkpoints(home / "checkpoints", found.host, SignerWatch(home, found), sign)
+    policy = partial(witness_settings.read, home)
+    return Checkpoints(home / "checkpoints", found.host, SignerWatch(home, found), sign, policy)

@@ -6,12 +6,16 @@ Verbs are imported when their job runs: a worker that only signs checkpoints loa
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from service import home as homes
 from vault.context import Vault
-from vault.core.errors import EvidenceError, Forked, Missing, Modified
+from vault.core.errors import EvidenceError, Forked, Missing, Modified, Unavailable
 from vault.jobs import Counts, Steps
 from vault.verdict import Verdict
+
+_ANCHOR_SECONDS: Final = 50
+"""Between two anchors of a ledger. The schedule says each minute; runs begin some seconds early or late."""
 
 _RAISED: dict[Verdict, type[EvidenceError]] = {
     Verdict.FORKED: Forked,
@@ -21,10 +25,15 @@ _RAISED: dict[Verdict, type[EvidenceError]] = {
 
 
 def checkpoints(vault: Vault, steps: Steps) -> Counts:
-    """Sign what was committed and not signed: a crash between the two leaves it to the next append otherwise."""
-    from vault import signing
+    """Sign what was committed and not signed: a crash between the two leaves it to the next append otherwise. Anchor
+    what moved in the events ledger."""
+    from vault import anchoring, signing
 
-    return {"signed": signing.sign_all(vault, steps)}
+    try:
+        signed = signing.sign_all(vault, steps)
+    finally:  # one ledger that is not as it should be must not keep the others from being anchored
+        anchored = anchoring.anchor(vault, every=_ANCHOR_SECONDS)
+    return {"signed": signed, "anchored": anchored}
 
 
 def plan_disposals(home: Path, vault: Vault, steps: Steps) -> Counts:
@@ -97,3 +106,17 @@ def prove_erasure(vault: Vault, steps: Steps) -> Counts:
         "due_groups": len(found.due),
         "due": found.due[:40],
     }
+
+
+def witness(vault: Vault, _steps: Steps) -> Counts:
+    """Show what is new to witnesses, and have it stamped. Fails where one of them did: what the others said is kept."""
+    from service import witness_http
+    from vault import witnessing
+
+    if not witnessing.is_due(vault):
+        return {}
+    with witness_http.opened() as post:
+        made = witnessing.run(vault, post)
+    if made.problems:
+        raise Unavailable("; ".join(made.problems))
+    return {"witnesses": len(made.witnesses), "stamped": int(made.stamped is not None), "anchored": made.anchored}

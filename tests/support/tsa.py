@@ -1,13 +1,14 @@
-"""A real time-stamping authority: a root and a signing certificate made by OpenSSL, and ``openssl ts -reply`` behind HTTP.
+"""A real time-stamping authority: root and signing certificate by OpenSSL, and ``openssl ts -reply`` behind HTTP.
 
-    with Authority.opened(folder) as authority:
-        authority.url, authority.root            # where it answers, PEM of its root
-        authority.mood = "down"                  # and the other bad days below
-        authority.verify(tsr, stamped)           # ``openssl ts -verify``
+with Authority.opened(folder) as authority:
+    authority.url, authority.root            # where it answers, PEM of its root
+    authority.mood = "down"                  # and the other bad days below
+    authority.verify(tsr, stamped)           # ``openssl ts -verify``
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
+_OPENSSL = shutil.which("openssl") or "openssl"
 Mood = Literal["well", "down", "other nonce", "other digest", "refuses", "garbage", "huge", "redirects"]
 
 _CONFIG = """
@@ -101,12 +103,6 @@ class Authority:
         self._openssl(["ts", "-reply", "-config", "tsa.cnf", "-queryfile", "it.tsq", "-out", "out.tsr"])
         return (self.folder / "out.tsr").read_bytes()
 
-    def query(self, data: bytes) -> bytes:
-        """A request of OpenSSL's own over other bytes, with a nonce of its own."""
-        (self.folder / "other").write_bytes(data)
-        self._openssl(["ts", "-query", "-data", "other", "-sha256", "-cert", "-out", "other.tsq"])
-        return (self.folder / "other.tsq").read_bytes()
-
     def _make(self, name: str, subject: str, days: tuple[str, str] | None) -> None:
         (self.folder / "x.cnf").write_text(_CONFIG.format(folder=self.folder, name=name))
         key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key"]
@@ -131,7 +127,7 @@ class Authority:
         self._openssl([*ca, "-startdate", days[0], "-enddate", days[1], "-extensions", "v3", "-out", f"{name}.pem"])
 
     def _openssl(self, arguments: list[str], *, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(["openssl", *arguments], cwd=self.folder, capture_output=True, check=check)
+        return subprocess.run([_OPENSSL, *arguments], cwd=self.folder, capture_output=True, check=check)
 
 
 def _handler(authority: Authority) -> type[BaseHTTPRequestHandler]:
@@ -165,7 +161,7 @@ def _answer(authority: Authority, query: bytes) -> tuple[int, bytes]:
     if authority.mood == "huge":
         return 200, b"\0" * 1_000_001
     if authority.mood == "other digest":
-        return 200, authority.reply(authority.query(b"something else"))
+        return 200, authority.reply(_redigested(query))
     if authority.mood == "other nonce":
         # The nonce is an INTEGER of the request: another number of the same length.
         return 200, authority.reply(_renonced(query))
@@ -181,3 +177,9 @@ def _renonced(query: bytes) -> bytes:
     """Change the last byte of the nonce, which stands before certReq (01 01 FF) at the request's end."""
     assert query.endswith(b"\x01\x01\xff")
     return query[:-4] + bytes([query[-4] ^ 1]) + query[-3:]
+
+
+def _redigested(query: bytes) -> bytes:
+    """Change the last byte of the digest, the request's only OCTET STRING of 32 bytes."""
+    at = query.index(b"\x04\x20") + 2 + 31
+    return query[:at] + bytes([query[at] ^ 1]) + query[at + 1 :]

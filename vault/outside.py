@@ -1,0 +1,372 @@
+"""Outside: what others say about a ledger's checkpoints, kept where no database can take it back.
+
+Below ``<home>/checkpoints/<ledger>/outside/``, sizes in 20 decimal digits:
+
+    <size>.note      the checkpoint of that size with the cosignatures of witnesses (vault.core.cosignature)
+    <size>.stamped   the same checkpoint without them: the bytes that the time-stamp is over
+    <size>.tsr       the authority's response, DER (vault.stamping)
+    rounds.json      how the last rounds went (vault.rounds); no evidence
+
+Normally the events ledger alone has them: every other ledger's checkpoints are anchored in it (vault.anchoring).
+
+Each is verified when it is read, against the witnesses and roots of the policy; what does not verify says nothing. An
+outside time says that everything below ``size`` existed then. It does not say that it had not existed long before: for
+that, see how close together the checkpoints are that others saw.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from vault import rounds, stamping
+from vault.checkpoints import Checkpoints
+from vault.context import Vault
+from vault.core import cosignature
+from vault.core.checkpoint import Checkpoint
+from vault.core.errors import Modified, Unavailable
+from vault.durable import make_directory, replace
+from vault.keys import disk
+from vault.policy import Authority, Policy, Witness
+
+__all__ = [
+    "Assured",
+    "Authority",
+    "Cosigned",
+    "Outside",
+    "OutsideTime",
+    "Policy",
+    "Stamped",
+    "Witness",
+    "assured",
+    "assured_of",
+    "covering",
+    "for_reports",
+    "kept",
+    "require_met",
+    "time_of",
+    "unmet",
+]
+
+_DIGITS: Final = 20
+_MOST_BYTES: Final = 1_000_000
+
+
+class Cosigned(NamedTuple):
+    """One witness's word. ``own``: whoever runs the vault runs the witness."""
+
+    name: str
+    at: datetime
+    own: bool
+
+
+class Stamped(NamedTuple):
+    """An authority's word; ``authority`` is the subject of its certificate."""
+
+    at: datetime
+    authority: str
+    own: bool
+
+
+class Outside(NamedTuple):
+    """What is said about the tree of one size, as far as it verifies.
+
+    Attributes:
+        note: the checkpoint, with the lines of witnesses.
+        problems: what lies there and does not verify, a sentence each.
+    """
+
+    size: int
+    root: bytes
+    note: str
+    cosignatures: tuple[Cosigned, ...]
+    stamp: Stamped | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def times(self) -> list[tuple[datetime, str, bool]]:
+        """Return (time, who says so, whether they are the vault's own), the earliest first."""
+        said = [(one.at, one.name, one.own) for one in self.cosignatures]
+        return sorted([*said, (self.stamp.at, self.stamp.authority, self.stamp.own)] if self.stamp else said)
+
+
+class OutsideTime(NamedTuple):
+    """When an entry of the events ledger existed at the latest, as others say.
+
+    Attributes:
+        by: who; all of them for the same checkpoint.
+        independent: whether one of them is not the vault's own; ``at`` is the earliest time that such a one names.
+        size: of that checkpoint.
+    """
+
+    at: datetime
+    by: tuple[str, ...]
+    independent: bool
+    size: int
+
+
+class Assured(NamedTuple):
+    """What a report says about the outside.
+
+    Attributes:
+        witnessed_at: when a witness last cosigned; None where none ever did. ``witnesses`` are those who did then.
+        independent: whether a witness or an authority among them is not the vault's own.
+        stamped_at, authority: the same of time-stamps.
+        problems: a sentence each.
+    """
+
+    witnessed_at: datetime | None
+    witnesses: tuple[str, ...]
+    independent: bool
+    stamped_at: datetime | None
+    authority: str | None
+    problems: tuple[str, ...]
+
+
+def keep(checkpoints: Checkpoints, ledger: UUID, size: int, suffix: str, data: bytes) -> None:
+    """Keep one file, whole or not at all, on the disk before this returns.
+
+    Raises:
+        Unavailable: it cannot be written.
+    """
+    folder = checkpoints.outside(ledger)
+    if not folder.is_dir():
+        make_directory(folder)
+    if suffix == "tsr":
+        disk.write_file(_file(folder, size, suffix), data)
+    else:
+        replace(_file(folder, size, suffix), data.decode())
+
+
+def kept(place: Vault | Checkpoints, ledger: UUID) -> list[Outside]:
+    """Return everything that verifies, by size. Reads and verifies all of it: see ``covering`` for one entry."""
+    checkpoints = _of(place)
+    found = (_read(checkpoints, ledger, size) for size in sizes(checkpoints, ledger))
+    return [one for one in found if one.times]
+
+
+def covering(place: Vault | Checkpoints, ledger: UUID, seq: int) -> Outside | None:
+    """Return the first checkpoint above an entry that somebody vouches for; None where there is none."""
+    return next(_covering(_of(place), ledger, seq), None)
+
+
+def time_of(checkpoints: Checkpoints, ledger: UUID, seq: int) -> OutsideTime | None:
+    """Return when an entry existed at the latest, by independent witnesses or authorities; by the vault's own where
+    there is nobody else; None where nobody says so."""
+    own: OutsideTime | None = None
+    policy = checkpoints.policy()
+    anybody = any(not one.own for one in policy.witnesses) or any(not one.own for one in policy.authorities)
+    for found in _covering(checkpoints, ledger, seq):
+        others = [(at, name) for at, name, mine in found.times if not mine]
+        if others:
+            return OutsideTime(others[0][0], tuple(dict.fromkeys(name for _, name in others)), True, found.size)
+        own = own or OutsideTime(found.times[0][0], tuple(name for _, name, _ in found.times), False, found.size)
+        if not anybody:
+            break
+    return own
+
+
+def read_note(checkpoints: Checkpoints, ledger: UUID, size: int) -> str | None:
+    """Return the checkpoint that is kept for a size, as it lies there; None where there is none."""
+    data = _bytes(_file(checkpoints.outside(ledger), size, "note"))
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def sizes(checkpoints: Checkpoints, ledger: UUID, suffix: str = "") -> list[int]:
+    """Return for which sizes something is kept, ascending; unverified."""
+    try:
+        names = [path.name for path in checkpoints.outside(ledger).iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Unavailable(f"cannot read what witnesses said: {error.strerror}; check the home directory") from None
+    wanted = {suffix} if suffix else {"note", "tsr"}
+    found = {int(stem) for stem, _, end in (name.partition(".") for name in names) if end in wanted and _is_size(stem)}
+    return sorted(found)
+
+
+def assured(vault: Vault) -> Assured:
+    """Return what reports say: from what is kept, without asking anybody.
+
+    Raises:
+        UsageError: the policy cannot be read.
+    """
+    return assured_of(vault.checkpoints, vault.events, vault.clock())
+
+
+def assured_of(checkpoints: Checkpoints, ledger: UUID, now_us: int) -> Assured:
+    """Return the same without a vault's keys."""
+    witnessed = _newest(checkpoints, ledger, "note")
+    stamped = _newest(checkpoints, ledger, "tsr")
+    stamp = None if stamped is None else stamped.stamp
+    names = () if witnessed is None else witnessed.cosignatures
+    return Assured(
+        max((one.at for one in names), default=None),
+        tuple(one.name for one in names),
+        any(not one.own for one in names) or (stamp is not None and not stamp.own),
+        None if stamp is None else stamp.at,
+        None if stamp is None else stamp.authority,
+        tuple(_problems(checkpoints, ledger, witnessed, stamped, now_us)),
+    )
+
+
+def unmet(checkpoints: Checkpoints, ledger: UUID, now_us: int) -> tuple[str, ...]:
+    """Return why the policy is not met, a sentence each; nothing where it is, or where there is none."""
+    policy = checkpoints.policy()
+    if not policy.active:
+        return ()
+    since = _time(now_us) - policy.alarm_after
+    known = rounds.read(checkpoints.outside(ledger))
+    why = []
+    if policy.asked:
+        found = _newest(checkpoints, ledger, "note")
+        asked = {one.name for one in policy.asked}
+        fresh = [one for one in (found.cosignatures if found else ()) if one.name in asked and one.at >= since]
+        if len(fresh) < policy.quorum:
+            minutes = policy.alarm_after // timedelta(minutes=1)
+            why.append(f"{len(fresh)} of {policy.quorum} witnesses cosigned within {minutes} minutes")
+    if policy.stamping:
+        last = _newest(checkpoints, ledger, "tsr")
+        if last is None or last.stamp is None or last.stamp.at < since:
+            minutes = policy.alarm_after // timedelta(minutes=1)
+            why.append(f"no time-stamp was had within {minutes} minutes")
+    why += [one.words for one in known.problems.values() if one.code == rounds.CLOCK]
+    return tuple(why)
+
+
+def require_met(vault: Vault) -> None:
+    """Return where the policy is met or lets things go on.
+
+    Raises:
+        Unavailable: it is ``closed`` and not met.
+        UsageError: it cannot be read.
+    """
+    if vault.checkpoints.policy().closed and (why := unmet(vault.checkpoints, vault.events, vault.clock())):
+        raise Unavailable(
+            f"the policy of witnesses is not met and says to wait: {'; '.join(why)}; run 'reasonvault witness run'"
+        )
+
+
+def for_reports(vault: Vault) -> Assured:
+    """Return ``assured`` where the policy lets a report be made; raises as ``require_met``."""
+    require_met(vault)
+    return assured(vault)
+
+
+def _problems(
+    checkpoints: Checkpoints, ledger: UUID, witnessed: Outside | None, stamped: Outside | None, now_us: int
+) -> Iterator[str]:
+    yield from dict.fromkeys(words for one in (witnessed, stamped) if one is not None for words in one.problems)
+    known = rounds.read(checkpoints.outside(ledger))
+    signed = checkpoints.read(ledger)
+    newest = max(sizes(checkpoints, ledger), default=0)
+    if signed is not None and newest > signed.size:
+        yield f"others saw {newest} events of this vault, and it has {signed.size}: it was set back"
+    for told, suffix, done in ((known.witnessed, "note", "cosigned"), (known.stamped, "tsr", "stamped")):
+        if told and not _file(checkpoints.outside(ledger), told, suffix).exists():
+            yield f"the checkpoint of {told} events was {done}, and the file that shows it is gone"
+    why = unmet(checkpoints, ledger, now_us)
+    yield from why
+    yield from (one.words for one in known.problems.values() if one.words not in why)
+
+
+def _newest(checkpoints: Checkpoints, ledger: UUID, suffix: str) -> Outside | None:
+    """Return the newest that holds a cosignature ("note") or a stamp ("tsr")."""
+    for size in reversed(sizes(checkpoints, ledger, suffix)):
+        found = _read(checkpoints, ledger, size)
+        if found.cosignatures if suffix == "note" else found.stamp:
+            return found
+    return None
+
+
+def _covering(checkpoints: Checkpoints, ledger: UUID, seq: int) -> Iterator[Outside]:
+    known = sizes(checkpoints, ledger)
+    for size in known[bisect_right(known, seq) :]:
+        found = _read(checkpoints, ledger, size)
+        if found.times:
+            yield found
+
+
+def _read(checkpoints: Checkpoints, ledger: UUID, size: int) -> Outside:
+    """Read and verify what is kept for a size."""
+    folder, policy, problems = checkpoints.outside(ledger), checkpoints.policy(), list[str]()
+    note, stamped, response = (_bytes(_file(folder, size, suffix)) for suffix in ("note", "stamped", "tsr"))
+    root, cosigned, stamp = b"", list[Cosigned](), None
+    try:
+        if note is not None:
+            root = _opened(checkpoints, ledger, size, note).root
+            cosigned = _cosigned(policy, note, problems)
+    except Modified as error:
+        problems.append(f"the note that is kept for {size} events does not hold: {error}")
+    try:
+        if response is not None and stamped is not None:
+            other = _opened(checkpoints, ledger, size, stamped).root
+            if root and root != other:
+                raise Modified("it is over another tree of this size")
+            root, stamp = other, _stamped(policy, response, stamped)
+        elif response is not None:
+            problems.append(f"the bytes that the time-stamp of {size} events is over are gone")
+    except Modified as error:
+        problems.append(f"the time-stamp that is kept for {size} events does not hold: {error}")
+    text = (note or stamped or b"").decode("utf-8", "replace")
+    return Outside(size, root, text, tuple(cosigned), stamp, tuple(problems))
+
+
+def _opened(checkpoints: Checkpoints, ledger: UUID, size: int, note: bytes) -> Checkpoint:
+    found = checkpoints.open(ledger, note)
+    if found.size != size:
+        raise Modified(f"it is the checkpoint of {found.size} entries")
+    return found
+
+
+def _cosigned(policy: Policy, note: bytes, problems: list[str]) -> list[Cosigned]:
+    """Each witness by itself: a line that does not verify must not hide those that do."""
+    found = []
+    for witness in policy.witnesses:
+        try:
+            read = cosignature.read(note, [witness.key])
+            found += [Cosigned(witness.name, _time(one.at * 1_000_000), witness.own) for one in read]
+        except (Modified, OverflowError, ValueError) as error:
+            problems.append(str(error) if isinstance(error, Modified) else f"{witness.name} names no time that exists")
+    return found
+
+
+def _stamped(policy: Policy, response: bytes, data: bytes) -> Stamped:
+    fault = stamping.BadStamp("certificate", "no authority is configured whose root it leads to")
+    for authority in policy.authorities:
+        try:
+            found = stamping.verify(response, data, authority.roots)
+            return Stamped(found.at, found.authority, authority.own)
+        except stamping.BadStamp as error:
+            fault = error
+    raise fault
+
+
+def _of(place: Vault | Checkpoints) -> Checkpoints:
+    return place.checkpoints if isinstance(place, Vault) else place
+
+
+def _time(us: int) -> datetime:
+    return datetime.fromtimestamp(us // 1_000_000, UTC)
+
+
+def _is_size(stem: str) -> bool:
+    return len(stem) == _DIGITS and stem.isascii() and stem.isdigit()
+
+
+def _file(folder: Path, size: int, suffix: str) -> Path:
+    return folder / f"{size:0{_DIGITS}d}.{suffix}"
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"cannot read {path.name}: {error.strerror}; check the home directory") from None
