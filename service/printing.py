@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,9 @@ from typing import Any, TextIO
 from retention.keeping import Adoption
 from vault.core import canonical
 from vault.core.errors import UsageError
+from vault.core.succession import Frozen
+from vault.ledgers import Ledger
+from vault.succession import Step
 from vault.verdict import LedgerReport
 
 SHOWN_FAULTS = 50
@@ -107,12 +110,107 @@ def verification_words(report: LedgerReport) -> str:
         f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
         f"checkpoint of size {report.size:,}"
     )
-    shown = [*_erasure_words(report), *(f"  {fault}" for fault in report.faults[:SHOWN_FAULTS])]
+    shown = [*_frozen_words(report), *_erasure_words(report), *(f"  {fault}" for fault in report.faults[:SHOWN_FAULTS])]
     if len(report.faults) > SHOWN_FAULTS:
         shown.append(f"  and {sum(report.counts.values()) - SHOWN_FAULTS:,} more")
     if report.faults and not report.cleared:
         shown.append("  the entries are not the tree that was signed: those that are not named are not cleared either")
     return "\n".join([words, *shown])
+
+
+def _frozen_words(report: LedgerReport) -> list[str]:
+    """Return what is to be known of a frozen ledger, in lines."""
+    if report.frozen is None:
+        return []
+    found, one = report.frozen.recovery, report.frozen
+    lost = f"seq {found.size}-{found.end - 1} lost" if found.lost else "nothing lost"
+    after = f"{one.successor_name} goes on" + ("" if one.succeeded else " once 'ledger succeed' is run to its end")
+    words = [f"  FROZEN at {found.size:,} entries, {lost}: event {one.seq}; ledger {after}"]
+    if found.proved < found.size:
+        words.append(f"  seq {found.proved}-{found.size - 1} chain on, and no earlier signature covers them: unproved")
+    if report.beyond:
+        words.append(f"  {report.beyond:,} entries stand behind the good head: they count for nothing")
+    return words
+
+
+def ledger_words(found: Sequence[Ledger], frozen: Mapping[str, Frozen]) -> str:
+    """Return the ledgers, one a line; frozen ones say what they lost, also where their rows are gone."""
+    known = {str(one.id) for one in found}
+    gone = [one for one in frozen.values() if one.recovery.ledger not in known]
+    return "\n".join(
+        [
+            f"{one.row.name:<24} {one.size:>10} entries  {','.join(one.genesis.jurisdictions):<12} {one.id}"
+            f"{_lineage(frozen.get(str(one.id)), one.genesis.predecessor or None)}"
+            for one in found
+        ]
+        + [f"{one.recovery.name:<24} {'gone':>18}  {'':<12} {one.recovery.ledger}{_lineage(one, None)}" for one in gone]
+    )
+
+
+def ledger_rows(found: Sequence[Ledger], frozen: Mapping[str, Frozen]) -> list[dict[str, Any]]:
+    """Return the same for machines."""
+    known = {str(one.id) for one in found}
+    rows: list[dict[str, Any]] = [
+        {
+            "ledger": str(one.id),
+            "name": one.row.name,
+            "kind": one.row.kind,
+            "entries": one.size,
+            "jurisdictions": list(one.genesis.jurisdictions),
+            "rules": list(one.genesis.rules),
+            "verifier": one.genesis.verifiers[0],
+            "predecessor": one.genesis.predecessor or None,
+            "frozen": frozen_document(frozen.get(str(one.id))),
+        }
+        for one in found
+    ]
+    gone = [one for one in frozen.values() if one.recovery.ledger not in known]
+    return rows + [
+        {"ledger": one.recovery.ledger, "name": one.recovery.name, "entries": 0, "frozen": frozen_document(one)}
+        for one in gone
+    ]
+
+
+def _lineage(frozen: Frozen | None, predecessor: str | None) -> str:
+    words = "" if predecessor is None else f"  goes on for {predecessor.partition(':')[0]}"
+    if frozen is None:
+        return words
+    found = frozen.recovery
+    lost = f"seq {found.size}-{found.end - 1} lost" if found.lost else "nothing lost"
+    return f"{words}  FROZEN, {lost}, {frozen.successor_name} goes on"
+
+
+def recovery_words(step: Step) -> str:
+    """Return what a step of a recovery came to, and what is to be done next."""
+    found = step.recovery
+    lost = f"seq {found.size}-{found.end - 1} lost ({found.lost:,} entries)" if found.lost else "nothing lost"
+    if step.done == "requested":
+        said = f"asked for: ledger {found.name} is to be frozen at {found.size:,} entries, {lost}"
+        return f"{said}\nAnother officer runs the same command with their own --user."
+    return (
+        f"ledger {found.name} is frozen at {found.size:,} entries, {lost}\n"
+        f"ledger {step.successor_name} goes on: point producers at it, and have them send again what was lost"
+    )
+
+
+def recovery_document(step: Step) -> dict[str, Any]:
+    """Return the same for machines."""
+    return step.recovery.facts() | {
+        "done": step.done,
+        "event": step.event,
+        "lost": step.recovery.lost,
+        "successor": step.successor_name,
+        "successor_id": step.frozen.successor if step.frozen else None,
+    }
+
+
+def frozen_document(one: Frozen | None) -> dict[str, Any] | None:
+    """Return what is to be known of a frozen ledger, for machines; None for any other."""
+    if one is None:
+        return None
+    found = one.recovery
+    said = {"good": found.size, "proved": found.proved, "lost_first": found.size, "lost_end": found.end}
+    return said | {"event": one.seq, "successor": one.successor_name, "successor_id": one.successor}
 
 
 def _erasure_words(report: LedgerReport) -> list[str]:
@@ -156,6 +254,8 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
             }
             for one in report.erasures
         ],
+        "frozen": frozen_document(report.frozen),
+        "beyond": report.beyond,
         "unsealed": report.unsealed,
         "cleared": report.cleared,
         "checkpoint": {"size": report.size, "root": canonical.b64(report.root), "origin": report.origin},

@@ -15,6 +15,7 @@ from vault.core.errors import (
     Denied,
     Destroyed,
     EvidenceError,
+    LedgerFrozen,
     Misconfigured,
     RefusedInput,
     Unavailable,
@@ -99,6 +100,8 @@ def of_error(error: BaseException) -> tuple[Problem, int | None]:
             return problem("unknown-outcome", "send the same request again: the same id is never kept twice"), 1
         case Unavailable():
             return problem("unavailable", str(error)), 2
+        case LedgerFrozen():
+            return problem("evidence", str(error).partition(" at ledger")[0], code="frozen"), 60
         case EvidenceError():
             return problem("evidence", "the vault's evidence does not hold here; its operator must look"), 60
         case Misconfigured():

@@ -57,10 +57,12 @@ def ingest(
 
     Raises:
         Denied: the events ledger tells of no such import that is approved, not done, and this producer's and ledger's.
+        LedgerFrozen: another ledger goes on in its place; nothing was taken.
         Unavailable, UnknownOutcome, Forked: the batch at hand is not acknowledged; batches yielded before it stand.
         RefusedInput: the stream of lines is damaged; everything before the damage was yielded.
     """
     standing = vault.register.standing()  # which rule book is in force, and which imports are approved
+    ledgers.require_open(vault, ledger.id)
     terms = terms_of(vault, ledger, producer, accept_cards=accept_cards)
     if imported is not None:
         terms = replace(terms, imported=_period_of(standing, imported, ledger, producer))

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from vault import events
 from vault.context import Vault
 from vault.core import canonical, leaf, packing
-from vault.core.errors import Forked, Missing, Modified, UsageError
+from vault.core.errors import EvidenceError, Forked, LedgerFrozen, Missing, Modified, UsageError
 from vault.core.iso import COUNTRIES
 from vault.core.leaf import EventLeaf, GenesisLeaf
 from vault.core.tree import Frontier, leaf_hash
@@ -50,21 +50,23 @@ def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple
     Raises:
         UsageError: a bad name, no jurisdiction, a rule that does not exist, or the name is taken on other terms.
     """
-    if _NAME.fullmatch(name) is None or name == EVENTS:
-        raise UsageError("a ledger's name is 1 to 63 of a-z, 0-9 and '-', and not 'events'")
+    require_name(name)
     if not jurisdictions:
         raise UsageError("a ledger needs at least one --jurisdiction")
     for code in jurisdictions:
         if code not in COUNTRIES:
             raise UsageError(f"{code[:8]!r} is no ISO 3166-1 code")
-    vault.register.standing()  # which rule book is in force
+    told = vault.register.standing()  # which rule book is in force
     vault.keeper(jurisdictions, rules)  # refuses rules that do not exist
+    if any(one.successor_name == name and not one.succeeded for one in told.frozen.values()):
+        raise UsageError(f"the name {name} is promised to a successor: 'reasonvault ledger succeed' makes it")
     with translated(), vault.engine.connect() as connection:
         # The events ledger's head lock stands in for a unique name: no key may span ledgers to enforce one.
         store.lock_head(connection, vault.events)
         if find(vault, name) is None:
             make(vault, uuid4(), name, "decisions", jurisdictions, rules)
     standing = get(vault, name)
+    require_open(vault, standing.id)
     if (standing.genesis.jurisdictions, standing.genesis.rules) != (jurisdictions, rules):
         raise UsageError(f"ledger {name} exists with other jurisdictions or rules; they are frozen in its genesis")
     announce(vault, standing)
@@ -72,11 +74,18 @@ def create(vault: Vault, name: str, jurisdictions: tuple[str, ...], rules: tuple
 
 
 def make(
-    vault: Vault, ledger: UUID, name: str, kind: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]
+    vault: Vault,
+    ledger: UUID,
+    name: str,
+    kind: str,
+    jurisdictions: tuple[str, ...],
+    rules: tuple[str, ...],
+    predecessor: str | None = None,
 ) -> None:
-    """Steps 1 to 3: write a ledger of either kind."""
+    """Steps 1 to 3: write a ledger of either kind. ``predecessor``: the word that names the one it goes on for."""
     genesis = canonical.encode(
-        {
+        ({} if predecessor is None else {"predecessor": predecessor})
+        | {
             "created_at": leaf.instant_ms(vault.clock()),
             "jurisdictions": list(jurisdictions),
             "kind": "genesis",
@@ -89,7 +98,7 @@ def make(
             "seq": 0,
             "tenant": vault.tenant,
             "v": leaf.VERSION,
-            "verifiers": [str(vault.checkpoints.verifier(ledger))],
+            "verifiers": [str(key) for key in vault.checkpoints.in_force(ledger)],
         }
     )
     id_key = vault.ring.new_ledger_key(vault.tenant_key, ledger)
@@ -119,9 +128,16 @@ def announce(vault: Vault, ledger: Ledger) -> None:
 
 
 def listing(vault: Vault) -> list[Ledger]:
-    """Return every ledger the database has, by name."""
+    """Return every ledger the database has, by name, but for frozen ones of which nothing can be read."""
     rows = transact(vault.engine, store.ledgers)
-    return [_read(vault, row) for row in rows]
+    found = []
+    for row in rows:
+        try:
+            found.append(_read(vault, row))
+        except EvidenceError:
+            if str(row.ledger_id) not in vault.register.standing().frozen:
+                raise  # what a frozen ledger lost is known, and may be its genesis leaf
+    return found
 
 
 def find(vault: Vault, name: str) -> Ledger | None:
@@ -144,6 +160,23 @@ def get(vault: Vault, name: str) -> Ledger:
     if found.row.kind != "decisions":
         raise UsageError(f"ledger {name} holds what people and jobs did, and no records")
     return found
+
+
+def require_name(name: str) -> None:
+    """Raise ``UsageError`` unless a ledger of decisions can have this name."""
+    if _NAME.fullmatch(name) is None or name == EVENTS:
+        raise UsageError("a ledger's name is 1 to 63 of a-z, 0-9 and '-', and not 'events'")
+
+
+def require_open(vault: Vault, ledger: UUID) -> None:
+    """Refuse a frozen ledger, before anything is made ready to be appended to it.
+
+    Raises:
+        LedgerFrozen: it is; the error names its successor.
+    """
+    frozen = vault.register.standing().frozen.get(str(ledger))
+    if frozen is not None:
+        raise LedgerFrozen(frozen.successor_name, str(ledger))
 
 
 def created(vault: Vault) -> Iterator[EventLeaf]:

@@ -99,13 +99,14 @@ def append(
         The appended leaves, durable and signed.
 
     Raises:
-        Forked: the database is not the one this vault last wrote.
+        Forked: the database is not the one this vault last wrote; ``LedgerFrozen``: it was, and takes nothing any more.
         GroupsClosed: some items are sealed under groups that take nothing any more; nothing was appended.
         Unavailable, UnknownOutcome: nothing may be acknowledged; the same call can be made again.
     """
 
     def work(connection: Connection) -> Appended:
         head = store.lock_head(connection, ledger)
+        checkpoints.require_open(ledger)
         before = checkpoints.require_consistent(ledger, head)
         items = choose(connection)
         if not items:

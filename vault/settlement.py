@@ -12,10 +12,12 @@ another process: what goes in and comes out can be sent through a pipe, and none
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
-from vault import producers, receipts
+from vault import ledgers, producers, receipts
 from vault.context import Actor, Vault
 from vault.core import receipt
 from vault.core.errors import Denied, KeyGone, KeyUnavailable, Unavailable, VaultError
@@ -86,6 +88,7 @@ class Settlement:
     def _held(self, group: Sequence[Entry], refused: dict[int, Answer | Exception]) -> list[int]:
         """Step 1. Returns the positions whose producer keys are still good."""
         standing, place = self._vault.register.standing(), str(self._ledger.id)
+        ledgers.require_open(self._vault, self._ledger.id)
         held = []
         for at, entry in enumerate(group):
             if producers.still_holds(standing, entry.key, place):
@@ -142,31 +145,37 @@ class Settlement:
     ) -> list[Answer | VaultError]:
         """Step 3."""
         proved = {result.line: receipt.issue(leaf, result.opening, proof) for result, leaf, proof in settled.receipts()}
-        known = {one.seq for one in settled.results if one.seq is not None and one.has_receipt_again}
-        again = self._again(known, settled.appended.checkpoint)
+        known: dict[UUID | None, set[int]] = defaultdict(set)
+        for one in settled.results:
+            if one.seq is not None and one.has_receipt_again:
+                known[one.before].add(one.seq)
+        again = {
+            before: self._again(before or self._ledger.id, seqs, None if before else settled.appended.checkpoint)
+            for before, seqs in known.items()
+        }
         answers: list[Answer | VaultError] = []
         for at, (entry, result) in enumerate(zip(group, settled.results, strict=True)):
             held: bytes | VaultError | None = failed.get(at) or proved.get(result.line)
             if held is None and result.seq is not None and result.has_receipt_again:
-                held = again[result.seq]
+                held = again[result.before][result.seq]
             if isinstance(held, VaultError):
                 answers.append(held)
             else:
                 answers.append(Answer(result._replace(line=entry.number), held))
         return answers
 
-    def _again(self, seqs: Collection[int], note: str) -> dict[int, bytes | VaultError]:
+    def _again(self, ledger: UUID, seqs: Collection[int], note: str | None) -> dict[int, bytes | VaultError]:
         """Return the receipts of entries that were there already, together where that works, else one by one."""
         if not seqs:
             return {}
         try:
-            return dict(receipts.again(self._vault, self._ledger, seqs, note))
+            return dict(receipts.of_ledger(self._vault, ledger, seqs, note))
         except VaultError as error:
             if len(seqs) == 1:
                 return dict.fromkeys(seqs, error)
         found: dict[int, bytes | VaultError] = {}
         for seq in seqs:
-            found |= self._again([seq], note)
+            found |= self._again(ledger, [seq], note)
         return found
 
     def _told(self, later: Sequence[tuple[int, Entry, Answer]]) -> Settled:

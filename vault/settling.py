@@ -1,5 +1,6 @@
 """Settling: sealed lines get their place, or are told why they have none. The serial half of intake.
 
+    0. which ids does a ledger know that this one goes on for (vault.forebears)
     1. under the head's lock: which ids are new, which does the ledger know
     2. append the new ones (vault.linking)
     3. an id that came again: the same bytes are a duplicate, others a conflict, whoever sent them
@@ -28,6 +29,7 @@ from vault.db import store
 from vault.db.engine import transact
 from vault.db.store import AuditRow
 from vault.erasure import Explainer
+from vault.forebears import Forebears, Known
 from vault.linking import Appended, Item, append
 from vault.opening import Opener
 from vault.sealing import Outcome, Refused, Waiting
@@ -43,7 +45,8 @@ class Status(Enum):
 
 
 class Result(NamedTuple):
-    """One line's fate. ``seq`` unless refused; ``code``, ``path`` and ``reason`` for refused and conflicting lines."""
+    """One line's fate. ``seq`` unless refused; ``code``, ``path`` and ``reason`` for refused and conflicting lines.
+    ``before`` where it stands in a ledger that this one goes on for (vault.forebears): ``seq`` is a position there."""
 
     line: int
     status: Status
@@ -53,6 +56,7 @@ class Result(NamedTuple):
     reason: str = ""
     id_tag: bytes | None = None
     opening: bytes | None = None
+    before: UUID | None = None
 
     @property
     def has_receipt_again(self) -> bool:
@@ -98,6 +102,8 @@ class Settler:
         self._ledger = ledger
         self._opener = Opener(vault.engine, vault.ring, ledger)
         self._gone: Explainer | None = None
+        self._forebears: Forebears | None = None
+        self._elsewhere: dict[UUID, Settler] = {}
 
     def link(
         self, batch: Sequence[Sent], outcomes: Sequence[Outcome], failed: dict[int, VaultError] | None = None
@@ -110,17 +116,19 @@ class Settler:
                 new lines of the same batch are in the vault by then. Lines that wait for keys are passed over if they
                 stand in it already.
         """
+        before = self._before(batch, outcomes)
         known: dict[bytes, int] = {}  # id tag -> position since an earlier commit
         fresh: dict[bytes, int] = {}  # id tag -> index of the line that takes it now
 
         def choose(connection: Connection) -> list[Item]:
             known.clear()
             fresh.clear()
-            tags = [one.id_tag for one in outcomes if isinstance(one, Item)]
+            mine = [(at, one) for at, one in enumerate(outcomes) if isinstance(one, Item) and at not in before]
+            tags = [one.id_tag for _, one in mine]
             known.update(store.find_tags(connection, self._ledger, tags))
             items = []
-            for at, one in enumerate(outcomes):
-                if isinstance(one, Item) and one.id_tag not in known and one.id_tag not in fresh:
+            for at, one in mine:
+                if one.id_tag not in known and one.id_tag not in fresh:
                     fresh[one.id_tag] = at
                     items.append(one)
             return items
@@ -143,7 +151,7 @@ class Settler:
                 results.append(_again(number, one.id_tag, taken[one.id_tag], batch[fresh[one.id_tag]].raw == raw))
             else:
                 try:
-                    results.append(self._settle(number, one.id_tag, known[one.id_tag], seen, raw))
+                    results.append(self._settled(number, one.id_tag, before.get(at), known, seen, raw))
                 except VaultError as error:
                     if failed is None:
                         raise
@@ -170,10 +178,35 @@ class Settler:
                     facts["id_tag"] = canonical.b64(result.id_tag)
                 if result.seq is not None:
                     facts["seq"] = result.seq
+                if result.before is not None:
+                    facts["predecessor"] = str(result.before)
                 name = "record.refused" if result.status is Status.REFUSED else "record.conflict"
                 happened.append(events.Event(name, facts, {"path": result.path, "reason": result.reason}))
         if happened:
             events.record_all(self._vault if actor is None else self._vault.acting(actor), happened)
+
+    def _before(self, batch: Sequence[Sent], outcomes: Sequence[Outcome]) -> dict[int, Known]:
+        """Step 0, by position in the batch."""
+        if self._forebears is None:
+            self._forebears = Forebears(self._vault, self._ledger)
+        return self._forebears.known({at: batch[at].raw for at, one in enumerate(outcomes) if isinstance(one, Item)})
+
+    def _settled(
+        self,
+        number: int,
+        tag: bytes,
+        before: Known | None,
+        known: Mapping[bytes, int],
+        seen: Mapping[int, AuditRow],
+        raw: bytes,
+    ) -> Result:
+        """Settle a line whose id is known here, or in a ledger that this one goes on for."""
+        if before is None:
+            return self._settle(number, tag, known[tag], seen, raw)
+        there = self._elsewhere.setdefault(before.ledger, Settler(self._vault, before.ledger))
+        there._gone = None
+        found = there._settle(number, before.tag, before.seq, there._seen([before.seq]), raw)
+        return found._replace(before=before.ledger)
 
     def _seen(self, seqs: Iterable[int]) -> dict[int, AuditRow]:
         """Read the entries whose ids came again."""

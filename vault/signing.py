@@ -16,7 +16,7 @@ from vault.linking import append
 
 
 def sign_all(vault: Vault, step: Callable[[], None] = lambda: None) -> int:
-    """Sign every ledger's head that is ahead of its checkpoint, and return how many there were.
+    """Sign every ledger's head that is ahead of its checkpoint, but for frozen ones, and return how many there were.
 
     Raises:
         Forked: a ledger's head is none that this vault announced; those after it are signed all the same.
@@ -25,6 +25,8 @@ def sign_all(vault: Vault, step: Callable[[], None] = lambda: None) -> int:
     fault: Forked | None = None
     for row in transact(vault.engine, store.ledgers):
         step()
+        if vault.checkpoints.is_frozen(row.ledger_id):
+            continue
         with translated(), vault.engine.connect() as connection:
             head = store.read_head(connection, row.ledger_id)
         try:

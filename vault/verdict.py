@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
+from vault.core.succession import Frozen
+
 
 class Verdict(Enum):
     """What a fault is; ``exit_code`` is the verifier's, ``rank`` orders them, worst first."""
@@ -99,6 +101,8 @@ class LedgerReport:
         cleared: whether the tree is the one that was signed, so that an entry no fault names is what was written; false
             too where entries are gone and the tree cannot be computed.
         size, root, origin: the checkpoint it was checked against; size 0 where there is none.
+        frozen: of a frozen ledger: its good head, which is the checkpoint here, and what it lost.
+        beyond: entries that stand behind the good head of a frozen ledger, and count for nothing.
     """
 
     ledger: UUID
@@ -118,6 +122,8 @@ class LedgerReport:
     faults: list[Fault] = field(default_factory=list)
     counts: dict[Verdict, int] = field(default_factory=dict)
     erasures: list[Erasure] = field(default_factory=list)
+    frozen: Frozen | None = None
+    beyond: int = 0
 
     @property
     def early(self) -> int:

@@ -19,6 +19,7 @@ Every error is one clear line: what, where, what to do. It never carries record 
         Modified     10
         Missing      11
         Forked       12
+          LedgerFrozen    the ledger lost entries and takes nothing any more; another one goes on in its place
 """
 
 from __future__ import annotations
@@ -141,3 +142,19 @@ class Forked(EvidenceError):
     """The database tells another history than the last checkpoint outside it."""
 
     exit_code = 12
+
+
+class LedgerFrozen(Forked):
+    """The ledger lost entries, and officers froze it: it takes nothing any more, whatever its database becomes.
+
+    Attributes:
+        name: of the ledger that goes on in its place; "" where whoever raises does not know.
+    """
+
+    def __init__(self, name: str = "", ledger: str | None = None) -> None:
+        where = f"use ledger {name}" if name else "'reasonvault ledger list' names the one that goes on in its place"
+        super().__init__(f"this ledger is frozen, since it lost entries: {where}", ledger)
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[LedgerFrozen], tuple[str, str | None]]:
+        return type(self), (self.name, self.ledger)

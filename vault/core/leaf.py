@@ -244,6 +244,10 @@ def _record(leaf: RecordLeaf) -> RecordLeaf:
 def _genesis(leaf: GenesisLeaf) -> GenesisLeaf:
     if leaf.seq != 0:
         raise Modified("genesis leaf is not the first of its ledger")
+    if leaf.predecessor is not msgspec.UNSET:
+        _, good, _, signed = leaf.predecessor.split(":")
+        if not int(good) <= int(signed) <= canonical.MAX_INTEGER:
+            raise Modified("genesis leaf names a predecessor with sizes out of range")
     leaf_forms.check_day(leaf.created_at[:10])
     return leaf
 

@@ -39,7 +39,7 @@ FORMS: Final[Mapping[str, str]] = {
     "name": _WORD,
     "parts": _DIGEST,
     "plaintext": _DIGEST,
-    "predecessor": _WORD,
+    "predecessor": rf"{_UUID}:{_NUMBER}:{_DIGEST}:{_NUMBER}",
     "prev": _DIGEST,
     "producer": _WORD,
     "received_at": _MILLISECOND,

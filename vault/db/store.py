@@ -233,6 +233,14 @@ def stream_entries(connection: Connection, ledger_id: UUID, first: int = _LOWEST
     return map(_audit_row, rows)
 
 
+def count_beyond(connection: Connection, ledger_id: UUID, size: int) -> int:
+    """Count the leaves that stand at a position or behind it."""
+    found = _driver(connection).execute(
+        "SELECT count(*) FROM vault.entry WHERE ledger_id = %s AND seq >= %s", (ledger_id, size)
+    )
+    return int((found.fetchone() or (0,))[0])
+
+
 _GROUPED = """s.epoch_id = ANY(ARRAY(
     SELECT epoch_id FROM vault.epoch WHERE ledger_id = %s AND group_name = ANY(%s)))"""
 
