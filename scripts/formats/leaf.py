@@ -114,6 +114,14 @@ def digests(value: Any) -> None:
         raise Refused("no part")
 
 
+def predecessor(value: Any) -> None:
+    matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:(0|[1-9][0-9]*):[A-Za-z0-9_-]+:(0|[1-9][0-9]*)")(value)
+    _, good, root, signed = value.split(":")
+    unb64(root)
+    if not int(good) <= int(signed) < 2**53:
+        raise Refused("predecessor: sizes")
+
+
 def mapping(value: Any) -> None:
     if not isinstance(value, dict):
         raise Refused("not an object")
@@ -121,7 +129,7 @@ def mapping(value: Any) -> None:
 
 MEMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(["facets", "key", "plaintext", "prev", "rulebook"], unb64),
-    **dict.fromkeys(["actor", "event", "name", "predecessor", "producer", "region", "tenant"], matches(".+")),
+    **dict.fromkeys(["actor", "event", "name", "producer", "region", "tenant"], matches(".+")),
     **dict.fromkeys(["at", "created_at", "received_at"], moment(r"\.[0-9]{3}Z")),
     **dict.fromkeys(["jurisdictions", "rules", "verifiers"], words),
     **dict.fromkeys(["producer_seq", "seq", "v"], number),
@@ -133,6 +141,7 @@ MEMBERS: dict[str, Callable[[Any], Any]] = {
     "ledger": matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
     "ledger_kind": matches("decisions|events"),
     "parts": digests,
+    "predecessor": predecessor,
 }
 COMMON = {"kind", "ledger", "seq", "v"}
 SEALED = {"group", "key", "parts", "plaintext", "rulebook", "rules"}

@@ -10,6 +10,9 @@ import zstandard
 
 from vault.core import dictionary, packing
 
+_OLD = "3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634"
+_ROOT = "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+
 Case = dict[str, Any]
 Facts = dict[str, Any]
 
@@ -38,7 +41,8 @@ def leaves(decisions: list[Facts], events: list[Facts]) -> Iterator[Case]:
         "record in a held group": changed(dated, group="held.0"),
         "no rules": changed(dated, rules=[]),
         "two parts": changed(dated, parts=json.loads(dated)["parts"] * 2),
-        "successor": changed(genesis, predecessor="3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634"),
+        "successor": changed(genesis, predecessor=f"{_OLD}:11:{_ROOT}:21"),
+        "successor of a ledger that lost nothing": changed(genesis, predecessor=f"{_OLD}:21:{_ROOT}:21"),
     }.items():
         yield case(name, data, "sound")
     seq = b'"seq":1,'
@@ -77,6 +81,11 @@ def leaves(decisions: list[Facts], events: list[Facts]) -> Iterator[Case]:
         "facts too deep": changed(created, facts={"a": [["b", [1]]]}),
         "facts that are a list": changed(created, facts=["a"]),
         "4,097 bytes": changed(created, facts={"a": "x" * (4097 - len(changed(created, facts={"a": ""})))}),
+        "a predecessor without its good head": changed(genesis, predecessor=_OLD),
+        "a predecessor with another spelling of its root": changed(genesis, predecessor=f"{_OLD}:11:{_ROOT[:-1]}V:21"),
+        "a predecessor that lost less than nothing": changed(genesis, predecessor=f"{_OLD}:22:{_ROOT}:21"),
+        "a predecessor with a leading zero": changed(genesis, predecessor=f"{_OLD}:011:{_ROOT}:21"),
+        "a predecessor of 2^53 entries": changed(genesis, predecessor=f"{_OLD}:11:{_ROOT}:{2**53}"),
         "version 2": changed(dated, v=2),
         "version 2 of a genesis": changed(genesis, v=2),
         "no version": changed(dated, v=None),
