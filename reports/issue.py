@@ -136,6 +136,7 @@ def issue(
             "kind": kind.name,
             "sha256": canonical.b64(digest),
             "recipient": vault.actor.name,
+            **wanted.facts,
             **collected.facts,
         }
         told = collected.tell(lambda by: Event("report.issued", facts | by))

@@ -48,6 +48,7 @@ class Wanted:
         purpose: why; sealed into the access event, printed on page one.
         grant: id of the grant it is made under; None takes one that will do.
         options: what only this kind knows, by name.
+        facts: for the event ``report.issued``, from whoever has it made: which order it is for.
     """
 
     ledger: Ledger | None
@@ -56,6 +57,7 @@ class Wanted:
     purpose: str
     grant: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,10 @@ import msgspec
 from reports.catalog import catalog
 from reports.issue import Desk
 from reports.look import Brand, Look
+from service.signers import report_signer
+from vault.context import Vault
 from vault.core.errors import UsageError
+from vault.outside import assured
 
 FOLDER = "branding"
 _MOST_LOGO_BYTES = 1 << 20
@@ -33,16 +38,20 @@ class _Settings(msgspec.Struct, forbid_unknown_fields=True):
     language: str = "en"
 
 
-def desk_of(home: Path, language: str | None = None) -> Desk:
-    """Return the desk of a home.
+@contextmanager
+def desk_of(home: Path, vault: Vault, language: str | None = None) -> Iterator[Desk]:
+    """Yield the desk of a home; what it holds open (a token's session) ends with it.
 
     Args:
         language: instead of the one that ``branding.toml`` names.
 
     Raises:
-        UsageError: ``branding.toml`` cannot work; the line says where.
+        UsageError: a setting cannot work; the line says where.
+        Unavailable: what signs is out of reach.
     """
-    return Desk(look=_look(home / FOLDER, language))
+    look = _look(home / FOLDER, language)
+    with report_signer(home, vault) as signer:
+        yield Desk(look, signer, assured)
 
 
 def _look(folder: Path, language: str | None) -> Look:

@@ -68,7 +68,8 @@ def _make(told: Told) -> dict[str, Any]:
         first, end = (None if day is None else date.fromisoformat(day) for day in (told.first, told.end))
         period = period_of(book, ledger.genesis.jurisdictions, first, end)
         wanted = Wanted(ledger, book, period, told.purpose, grant=told.grant)
-        made = issue(vault, kind_of("evidence"), wanted, Path(told.out), desk=desk_of(Path(told.home)))
+        with desk_of(Path(told.home), vault) as desk:
+            made = issue(vault, kind_of("evidence"), wanted, Path(told.out), desk=desk)
     return {"sha256": canonical.b64(made.sha256), "pages": made.pages, "bytes": made.size, "event": made.event}
 
 

@@ -109,14 +109,16 @@ def make(
         subject = None if name is None else ledgers.get(vault, name)
         places = () if subject is None else subject.genesis.jurisdictions
         period = period_of(book, places, first and first.date(), end and end.date())
-        made = issue(
-            vault,
-            kind_of(kind),
-            Wanted(subject, book, period, purpose, options=options or {}),
-            out,
-            desk=desk_of(homes.default_path(), language),
-            progress=lambda _name, done, total: show(done, total),
-        )
+        wanted = Wanted(subject, book, period, purpose, options=options or {})
+        with desk_of(homes.default_path(), vault, language) as desk:
+            made = issue(
+                vault,
+                kind_of(kind),
+                wanted,
+                out,
+                desk=desk,
+                progress=lambda _name, done, total: show(done, total),
+            )
     tell(made)
 
 
