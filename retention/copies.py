@@ -6,10 +6,10 @@ store, text that left the vault lawfully, or facets that stand in clear in older
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from vault import selections
@@ -21,6 +21,7 @@ from vault.shred import OPEN_SECONDS
 
 NAMES: Final = frozenset(
     {"report.issued", "report.fetched", "access.requested", "access.exported", "recovery.exported"}
+    | {"records.opened", "bundle.issued"}
 )
 """Events that tell of copies."""
 CONFIRMED: Final = "confirmed by whoever keeps it"
@@ -31,7 +32,8 @@ class Copy:
     """Something outside that may still show what was destroyed.
 
     Attributes:
-        kind: ``recovery_file``, ``key_store_copy``, ``database_dump``, ``report``, ``export`` or ``open_keys``.
+        kind: ``recovery_file``, ``key_store_copy``, ``database_dump``, ``report``, ``export``, ``bundle`` or
+            ``open_keys``.
         what: what it is, in words.
         holder: who has it: a custodian, an id, "".
         since: when it came to be; "" where nobody knows.
@@ -95,26 +97,33 @@ def outstanding(
     )
     here = [one for one in told if one.facts.get("ledger") == str(ledger)]
     ended = {one.facts.get("request") for one in here if one.event == "access.exported"}
-    made += [
-        _left(one)
-        for one in here
-        if (one.event == "report.issued" and one.facts.get("kind") != "certificate")
-        or (one.event == "access.exported" and _touches(vault, ledger, destroyed, one))
-        or (
-            one.event == "access.requested"
-            and one.facts.get("request") not in ended
-            and _touches(vault, ledger, destroyed, one)
-        )
-    ]
+    issued = {one.facts.get("bundle") for one in here if one.event == "bundle.issued"}
+    for one in here:
+        of_all = one.event == "report.issued" and one.facts.get("kind") != "certificate"
+        of_some = one.event in ("access.exported", "bundle.issued") or _died(one, ended, issued)
+        if of_all or (of_some and _touches(vault, ledger, destroyed, one)):
+            made.append(_left(one))
     return tuple(made)
+
+
+def _died(one: EventLeaf, ended: Collection[Any], issued: Collection[Any]) -> bool:
+    """Say whether records were opened for a file, and nobody told how it ended."""
+    if one.event == "access.requested":
+        return one.facts.get("request") not in ended
+    return one.event == "records.opened" and "bundle" in one.facts and one.facts["bundle"] not in issued
 
 
 def _left(one: EventLeaf) -> Copy:
     facts = one.facts
-    if one.event == "report.issued":
+    if "bundle" in facts:
+        shows = "text" if facts.get("fields") == "full" else "facets"
+        words = f"{facts.get('fields', '')} evidence bundle {facts['bundle']}"
+        name = words if one.event == "bundle.issued" else f"what {words} left when it died, if anything"
+        kind = "bundle"
+    elif one.event == "report.issued":
         name, kind = f"{facts.get('kind', 'a')} report {facts.get('report', '')}", "report"
         shows = "text" if facts.get("kind") in ("dossier", "bundle") else "facets"
-    elif one.event == "access.requested":  # records were opened for it, and nobody told how it ended
+    elif one.event == "access.requested":
         name, kind, shows = f"what export {facts.get('request', '')} left when it died, if anything", "export", "text"
     else:
         name, kind, shows = f"export {facts.get('request', '')}", "export", "text"
@@ -123,7 +132,7 @@ def _left(one: EventLeaf) -> Copy:
 
 
 def _touches(vault: Vault, ledger: UUID, destroyed: Selection, one: EventLeaf) -> bool:
-    """Say whether an export may hold one of the destroyed; one whose set cannot be read may."""
+    """Say whether a file may hold one of the destroyed; one whose set cannot be read may."""
     try:
         return bool((selections.load(vault, ledger, str(one.facts.get("selection"))) & destroyed).ranges)
     except EvidenceError:

@@ -214,8 +214,8 @@ class Zip:
                 raise Bad(f"{one.filename} is no plain file")
             if one.flag_bits & 0x1 or one.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise Bad(f"{one.filename} is encrypted or packed in a foreign way")
-            if one.file_size > 2000 * max(one.compress_size, 1) or one.file_size < 0:
-                raise Bad(f"{one.filename} would unpack to an absurd size")
+            if one.file_size > 1100 * one.compress_size + 1100:  # more than DEFLATE can
+                raise Bad(f"{one.filename} says an absurd size")
             seen.add(one.filename.lower())
             total += one.file_size
             spans.append((one.header_offset, one.header_offset + 30 + one.compress_size))
@@ -459,6 +459,16 @@ def open_checkpoint(note: bytes, origin: str, keys: Sequence[Key]) -> Head:
     return head
 
 
+def cosigned_at(key: Key, line: Line, text: bytes) -> int:
+    """When a witness cosigned, Unix seconds: C2SP cosignature/v1."""
+    if len(line.signature) != 72:
+        raise Bad(f"the cosignature of {safe(key.name)} is none")
+    seconds = int.from_bytes(line.signature[:8], "big")
+    if seconds >= 2**63 or not verifies(key.public, line.signature[8:], b"cosignature/v1\ntime %d\n" % seconds + text):
+        raise Bad(f"the cosignature of {safe(key.name)} does not hold")
+    return seconds
+
+
 # Merkle trees (RFC 6962).
 
 
@@ -534,6 +544,7 @@ _GROUP = r"(?:[0-9]{4}-(?:0[1-9]|1[0-2])|open|held)\.(?:0|[1-9][0-9]{0,8})"
 INSTANT = re.compile(_TIME + r"(?:\.[0-9]{3})?Z")
 UUID = re.compile(_UUID)
 WORD = re.compile(_WORD)
+PREDECESSOR = re.compile(rf"{_UUID}:({_INT}):{_B32}:({_INT})")
 RECORD = re.compile(
     rf'\{{"facets":"(?P<facets>{_B32})","group":"(?P<group>{_GROUP})","id_tag":"(?P<id_tag>{_B16})",'
     rf'(?:"keep_until":"(?P<keep_until>{_TIME}Z)",)?"key":"{_B32}","kind":"record","ledger":"(?P<ledger>{_UUID})",'
@@ -667,6 +678,10 @@ def check_genesis(said: dict[str, Any]) -> None:
         raise Bad("a genesis leaf of no known kind of ledger")
     instant(said["created_at"])
     unb64url(said["rulebook"], 32)
+    if "predecessor" in said:
+        match = PREDECESSOR.fullmatch(str(said["predecessor"]))
+        if match is None or not int(match[1]) <= int(match[2]) < 2**53:
+            raise Bad("a genesis leaf with a predecessor that is none")
 
 
 # Records (FORMAT.md, sections 3 and 5).
@@ -1602,13 +1617,8 @@ class Verifier:
         return given + [one for one in named if one[0].public not in known]
 
     def check_cosignature(self, key: Key, own: bool, line: Line, text: bytes, head: Head) -> None:
-        if len(line.signature) != 72:
-            raise Bad(f"the cosignature of {safe(key.name)} is none")
-        seconds = int.from_bytes(line.signature[:8], "big")
-        message = b"cosignature/v1\ntime %d\n" % seconds + text
-        if not verifies(key.public, line.signature[8:], message):
-            raise Bad(f"the cosignature of {safe(key.name)} does not hold")
-        self.tell_outside(head, datetime.fromtimestamp(seconds, UTC), f"witness {safe(key.name)}", own)
+        at = datetime.fromtimestamp(cosigned_at(key, line, text), UTC)
+        self.tell_outside(head, at, f"witness {safe(key.name)}", own)
 
     def check_stamp(self, response: bytes, stamped: bytes, head: Head) -> None:
         own: dict[str, bool] = {}
@@ -1719,7 +1729,7 @@ def arguments(given: Sequence[str]) -> tuple[str, Options, bool]:
     parser.add_argument("--key", action="append", default=[], metavar="KEY", help="fingerprint, or C2SP verifier key")
     parser.add_argument("--witness", action="append", default=[], metavar="KEY", help="a witness's verifier key")
     parser.add_argument("--tsa-root", action="append", default=[], metavar="PEM", help="root of an authority")
-    parser.add_argument("--most", type=int, default=64, metavar="GIB", help="refuse what unpacks to more (default 64)")
+    parser.add_argument("--most", type=int, default=16, metavar="GIB", help="refuse what unpacks to more (default 16)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     found = parser.parse_args(given)
     if not os.path.exists(found.bundle):

@@ -1,0 +1,226 @@
+"""The auditor's verify.py against everybody's vectors: written from the format pages, it must agree with them."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import standalone
+
+VECTORS = Path(__file__).parents[2] / "vectors"
+verify = standalone.load()
+CODES = {"api": "APIS", "outcome": "OUTCOMES", "fidelity": "FIDELITIES"}
+
+
+def vectors(name: str) -> Any:
+    return json.loads((VECTORS / f"{name}.json").read_text("utf-8"))
+
+
+def refuses(call: Any, *arguments: Any) -> bool:
+    try:
+        return call(*arguments) is False
+    except verify.Bad:
+        return True
+
+
+def unb64(text: str | None) -> bytes:
+    return base64.b64decode(text or "")
+
+
+def test_it_imports_the_standard_library_and_cryptography_only() -> None:
+    import sys
+
+    tops = set()
+    for node in ast.walk(ast.parse(standalone.FILE.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            tops |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            tops.add(str(node.module).partition(".")[0])
+    assert tops - sys.stdlib_module_names == {"cryptography"}
+
+
+def test_it_runs_on_python_3_9() -> None:
+    ast.parse(standalone.FILE.read_text("utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("case", vectors("rfc6962-consistency")["cases"], ids=lambda case: case["name"])
+def test_consistency_proofs(case: dict[str, Any]) -> None:
+    old = verify.Head(case["size1"], unb64(case["root1"]))
+    new = verify.Head(case["size2"], unb64(case["root2"]))
+    proof = [unb64(one) for one in case["proof"] or ()]
+    if any(len(one) != 32 for one in proof):
+        pytest.skip("a bundle has no hash of another length")
+    assert verify.is_beginning(old, new, b"".join(proof)) is not case["wantErr"]
+
+
+@pytest.mark.parametrize("case", vectors("rfc6962-inclusion")["cases"], ids=lambda case: case["name"])
+def test_one_leaf_and_its_nodes_are_an_inclusion_proof(case: dict[str, Any]) -> None:
+    """A path goes up from the leaf; nodes.bin has the same hashes from left to right."""
+    index, size, path = case["leafIdx"], case["treeSize"], [unb64(one) for one in case["proof"] or ()]
+    root, hashed = unb64(case["root"]), unb64(case["leafHash"])
+    if any(len(one) != 32 for one in (*path, root, hashed)) or index >= size:
+        assert case["wantErr"]
+        return
+    asides, low, high = [], 0, size
+    while high - low > 1:
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        asides.append((middle, high) if index < middle else (low, middle))
+        low, high = (low, middle) if index < middle else (middle, high)
+    nodes = b"".join(path)
+    if len(asides) == len(path):
+        nodes = b"".join(one for _, one in sorted(zip(reversed(asides), path, strict=True)))
+    try:
+        same = verify.root_of(size, [index], hashed, nodes) == root
+    except verify.Bad:
+        same = False
+    assert same is not case["wantErr"]
+
+
+@pytest.mark.parametrize("case", vectors("signed-notes")["valid"], ids=lambda case: case["source"])
+def test_signed_notes(case: dict[str, Any]) -> None:
+    try:
+        key = verify.key_of(case["vkey"], verify.ED25519)
+    except verify.Bad:
+        pytest.skip("a key of another type")
+    text, lines = verify.split_note(case["note"].encode())
+    assert verify.signed_by(text, lines, [key]) == [key]
+    assert refuses(lambda: bool(verify.signed_by(text.replace(b"e", b"f", 1), lines, [key])))
+
+
+@pytest.mark.parametrize("text", vectors("signed-notes")["bad_vkeys"])
+def test_bad_keys_are_refused(text: str) -> None:
+    assert refuses(verify.key_of, text, verify.ED25519)
+
+
+@pytest.mark.parametrize("case", vectors("cosignature")["refused_vkeys"], ids=lambda case: case["name"])
+def test_bad_keys_of_witnesses_are_refused(case: dict[str, Any]) -> None:
+    assert refuses(verify.key_of, case["vkey"], verify.COSIGNATURE)
+
+
+@pytest.mark.parametrize("case", vectors("cosignature")["cases"], ids=lambda case: case["name"])
+def test_cosignatures(case: dict[str, Any]) -> None:
+    keys = [verify.key_of(one, verify.COSIGNATURE) for one in case["keys"]]
+    found, bad = {}, False
+    try:
+        text, lines = verify.split_note(case["note"].encode())
+        for key in keys:
+            for line in lines:
+                if (line.name, line.key_id) == (key.name, key.id):
+                    found[key.name] = verify.cosigned_at(key, line, text)
+    except verify.Bad:
+        bad = True
+    assert bad is (case["verdict"] != "valid")
+    assert bad or found == case["times"]
+
+
+def of(reader: str) -> list[dict[str, Any]]:
+    return [case for case in vectors("negative-v1")["cases"] if case["reader"] == reader]
+
+
+@pytest.mark.parametrize("case", of("leaf"), ids=lambda case: case["name"])
+def test_leaves(case: dict[str, Any]) -> None:
+    data = bytes.fromhex(case["leaf_hex"])
+
+    def read() -> None:
+        ledger = json.loads(data)["ledger"] if case["verdict"] == "sound" else "3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634"
+        verify.leaf_of(data, ledger)
+
+    report = verify.Report()
+    with report.checking("leaf"):
+        read()
+    assert (report.verdict == "OK") is (case["verdict"] == "sound"), report.findings
+
+
+@pytest.mark.parametrize("case", of("facets"), ids=lambda case: case["name"])
+def test_facets(case: dict[str, Any]) -> None:
+    said = dict(case["fields"])
+    for name, words in CODES.items():
+        said[name] = verify.code(getattr(verify, words), said.get(name))
+    said["money_moved"] = verify.as_number(said.get("money_moved"))
+    said["below_threshold"] = 2 if said.get("below_threshold") is None else int(said["below_threshold"])
+    said["ai_ms"] = -1 if said.get("ai_ms") is None else said["ai_ms"]
+    report = verify.Report()
+    with report.checking("facets"):
+        salt = bytes.fromhex(case["salt_hex"])
+        if len(salt) != 16 or verify.facets_digest(said, salt).hex() != case["digest_hex"]:
+            raise verify.Bad("another digest")
+    assert (report.verdict == "OK") is (case["verdict"] == "sound"), report.findings
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../b", "a//b", ".x", "a/.b", "a\\b", "C:x", "", "a/", "x\ny", "é"])
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    assert not verify.good_name(name)
+
+
+def crafted(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content, zipfile.ZIP_DEFLATED)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_hostile_zips_are_refused_in_one_line(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    cases = {
+        "slip": [("../../etc/x", b"x")],
+        "absolute": [("/etc/x", b"x")],
+        "twice": [("a", b"x"), ("a", b"y")],
+        "case": [("manifest.json", b"x"), ("MANIFEST.json", b"y")],
+        "link": [(link, b"/etc/passwd")],
+        "folder": [("a/", b"")],
+        "bomb": [("manifest.json", bytes(33 << 20))],
+    }
+    for name, members in cases.items():
+        report = standalone.check(crafted(tmp_path / name, *members))
+        assert report.verdict == "MODIFIED", name
+        assert len(report.findings) == 1, name
+        assert not report.checks, name
+    (tmp_path / "none").write_bytes(b"no zip")
+    (tmp_path / "empty").write_bytes(b"")
+    for name in ("none", "empty"):
+        assert standalone.verdict(tmp_path / name) == "MODIFIED"
+
+
+def test_a_zip_that_unpacks_to_more_than_one_wants_is_refused(tmp_path: Path) -> None:
+    import random
+
+    noise = random.Random(1).randbytes(1 << 20)
+    made = crafted(tmp_path / "big.zip", ("manifest.json", noise))
+    assert "more than --most" in str(standalone.check(made, "--most", "0").findings)
+
+
+def test_files_that_overlap_are_refused(tmp_path: Path) -> None:
+    made = crafted(tmp_path / "one.zip", ("a", b"x" * 100), ("b", b"y" * 100))
+    data = bytearray(made.read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    data[second + 42 : second + 46] = bytes(4)  # both members say that they begin at 0
+    made.write_bytes(data)
+    assert "overlap" in str(standalone.check(made).findings)
+
+
+def test_what_a_hostile_file_says_moves_no_cursor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = crafted(tmp_path / "x.zip", ("a\x1b[2J\u202e", b"x"))
+    assert verify.main([str(made)]) == 10
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\u202e" not in printed
+
+
+def test_the_command_line_is_refused_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for given in ([str(tmp_path / "nothing")], [str(tmp_path), "--key", "abc"], [str(tmp_path), "--nonsense"]):
+        with pytest.raises(SystemExit) as ended:
+            verify.main(given)
+        assert ended.value.code == 2
+    capsys.readouterr()
+
+
+def test_a_directory_without_a_bundle_is_missing_one(tmp_path: Path) -> None:
+    assert standalone.verdict(tmp_path) == "MISSING"
