@@ -102,9 +102,18 @@ def succeed(
 
 def _known(vault: Vault, name: str) -> _Known:
     """Step 1."""
-    told, _ = chronicle.read(vault, {"ledger.created", "checkpoint.anchored"})
     if name in (ledgers.EVENTS, str(vault.events)):
         raise UsageError("the events ledger has no successor: restore a dump that holds all of it")
+    try:
+        told, _ = chronicle.read(vault, {"ledger.created", "checkpoint.anchored"})
+    except EvidenceError as error:
+        what = str(error).partition(" at ledger")[0]
+        raise Forked(
+            f"the events ledger itself does not hold ({what}), and nothing is recovered without it: restore a dump"
+            " that holds all of it",
+            str(vault.events),
+            error.seq,
+        ) from None
     created = [
         one for one in told if one.event == "ledger.created" and name in (one.facts["name"], one.facts["ledger"])
     ]

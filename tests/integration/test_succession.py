@@ -220,6 +220,14 @@ def test_a_ledger_that_holds_has_no_successor(site: Installation) -> None:
     assert "FROZEN" not in site.run("ledger", "list").stdout
 
 
+def test_nothing_is_recovered_while_the_events_are_behind(site: Installation) -> None:
+    """A dump of everything, restored: the events that would tell of the freeze are the first to be wrong."""
+    cut(site, "hk", ANCHORED)
+    cut(site, "events", site.size("events") - 1)
+    with pytest.raises(Forked, match="restore a dump that holds all of it"):
+        recovered(site)
+
+
 def test_without_its_checkpoint_nobody_can_say_what_is_lost(site: Installation) -> None:
     cut(site, "hk", ANCHORED)
     (site.checkpoints("hk") / "checkpoint").unlink()
