@@ -83,7 +83,9 @@ def test_one_origin_vouches_for_every_ledger(vault: Vault, home: Path, witness: 
 
 def test_the_covering_checkpoint_is_the_first_above_the_entry(vault: Vault, home: Path, witness: Witness) -> None:
     configure(home, [witness])
-    first, second = go(vault).size, (stir(vault), go(vault).size)[1]
+    first = go(vault).size
+    stir(vault)
+    second = go(vault).size
     places = [(0, first), (first - 1, first), (first, second), (second - 1, second), (second, None)]
     for seq, size in places:
         found = outside.covering(vault, vault.events, seq)
