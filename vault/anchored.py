@@ -7,7 +7,7 @@
     course.finish(report)
 
 One pass, in the order of the entries: the frontier has each tree's root when it has that size. Anchors are kept as 48
-bytes each, and those of a ledger beyond a megabyte in a file of their own, so that years of them need no memory.
+bytes each, and those of a ledger beyond 16,384 in a file, so that years of them need no memory.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from hmac import compare_digest
-from tempfile import SpooledTemporaryFile
-from typing import Final, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Final, NamedTuple
 from uuid import UUID
+from weakref import finalize
 
 from vault.core.anchor import EVENT, anchor_of
 from vault.core.leaf import EventLeaf
@@ -25,8 +26,8 @@ from vault.core.tree import Frontier
 from vault.verdict import LedgerReport, Verdict
 
 _LINE: Final = struct.Struct(">QQ32s")  # seq of the event, size, root
-_IN_MEMORY: Final = 1 << 20
-_AT_ONCE: Final = 4096
+_AT_ONCE: Final = _LINE.size << 14
+"""Bytes of a ledger's anchors that stand in memory."""
 
 
 class _Told(NamedTuple):
@@ -47,7 +48,7 @@ class Anchored:
 
     def __init__(self, signed: int = 0) -> None:
         self._signed = signed
-        self._lines: dict[str, SpooledTemporaryFile[bytes]] = {}
+        self._lines: dict[str, _Lines] = {}
         self._last: dict[str, _Told] = {}
         self._backward: dict[str, _Told] = {}
 
@@ -66,9 +67,7 @@ class Anchored:
             self._backward.setdefault(ledger, one)  # this vault anchors only what has grown
             return
         self._last[ledger] = one
-        if ledger not in self._lines:
-            self._lines[ledger] = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as this
-        self._lines[ledger].write(_LINE.pack(*one))
+        self._lines.setdefault(ledger, _Lines()).add(one)
 
     def course(self, ledger: UUID, largest: int | None) -> Course:
         """Return the anchors of a ledger, to be passed once.
@@ -78,15 +77,34 @@ class Anchored:
                 be read or went back by order.
         """
         name = str(ledger)
-        return Course(self._read(name), self._last.get(name), self._backward.get(name), largest)
+        lines = self._lines.get(name)
+        told = iter(()) if lines is None else lines.read()
+        return Course(told, self._last.get(name), self._backward.get(name), largest)
 
-    def _read(self, ledger: str) -> Iterator[_Told]:
-        lines = self._lines.get(ledger)
-        if lines is None:
-            return
-        lines.seek(0)
-        while part := lines.read(_LINE.size * _AT_ONCE):
-            yield from (_Told(*line) for line in _LINE.iter_unpack(part))
+
+class _Lines:
+    """One ledger's anchors: the last of them in memory, those before in a file without a name."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._file: IO[bytes] | None = None
+
+    def add(self, one: _Told) -> None:
+        self._kept += _LINE.pack(*one)
+        if len(self._kept) >= _AT_ONCE:
+            if self._file is None:
+                self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as this
+                finalize(self, self._file.close)
+            self._file.write(self._kept)
+            self._kept.clear()
+
+    def read(self) -> Iterator[_Told]:
+        """Yield all, in their order; nothing may be added any more."""
+        if self._file is not None:
+            self._file.seek(0)
+            while part := self._file.read(_AT_ONCE):
+                yield from (_Told(*line) for line in _LINE.iter_unpack(part))
+        yield from (_Told(*line) for line in _LINE.iter_unpack(bytes(self._kept)))
 
 
 class Course:

@@ -3,7 +3,7 @@
     1. the events ledger first: it tells which ledgers were ever made, with which genesis, and what was destroyed
     2. every ledger that the events, the checkpoints outside the database or the database itself know of
     3. for each: checkpoint signature, head, then all entries in one stream (vault.checking); what does not stand there
-       is compared with what the events say (vault.erasure)
+       is compared with what the events say (vault.erasure). A frozen one is verified to its good head (vault.lineage)
 
 Streams: memory does not grow with the ledger. Needs keys only at depth ``open``. The events ledger's leaves are read a
 second time where some of its own entries were destroyed, since what explains that stands behind them.
@@ -17,12 +17,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from vault import lineage, trust
+from vault.anchored import Anchored
 from vault.checking import Announced, Checker
 from vault.checkpoints import Checkpoints
 from vault.core import leaf, packing
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError, Forked, KeyGone, Missing, Modified, UsageError
-from vault.core.leaf import EventLeaf, Leaf
+from vault.core.leaf import EventLeaf, GenesisLeaf, Leaf
+from vault.core.signer import Signers, Told
+from vault.core.succession import Frozen
 from vault.core.tree import Frontier, leaf_hash
 from vault.db import store
 from vault.db.engine import translated
@@ -78,13 +82,15 @@ def audit(
         Unavailable: the database or, at depth OPEN, the key provider cannot be reached; nothing was concluded.
         Missing: ``only`` names a ledger that nothing knows of.
     """
-    # First the checkpoints, then one snapshot for heads and entries: appends that go on beside us look neither
-    # missing nor forged, since whatever was signed before the snapshot is in it.
-    signed = signed_now(checkpoints) | dict(at or {})
+    # First the keys, then the events' checkpoint, the others, and one snapshot for heads and entries: appends and
+    # rotations that go on beside us look neither missing nor forged, since whatever was signed before the snapshot is
+    # in it, and whatever the events anchored by then was signed before the others are read.
+    keys, newest = checkpoints.signers(), signed_now(checkpoints, events)
+    signed = newest | dict(at or {})
     with translated(), engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
-        first = _Audit(connection, checkpoints, signed, depth, engine, ring, events, watch, progress)
+        first = _Audit(connection, checkpoints, signed, depth, engine, ring, events, watch, progress, newest, keys)
         reports = [first.events(events, known.get(events))]
         announced = first.announced
         universe = [*announced, *signed, *known]
@@ -121,9 +127,13 @@ def against_checkpoint(
         report.add(Verdict.FORKED, error.seq, str(error).partition(" at ledger")[0])
 
 
-def signed_now(checkpoints: Checkpoints) -> dict[UUID, Checkpoint | None]:
-    """Return the last checkpoint of every ledger that ever had one; None where what lies there is none of ours."""
-    return {ledger: _signed(checkpoints, ledger) for ledger in checkpoints.ledgers()}
+def signed_now(checkpoints: Checkpoints, events: UUID) -> dict[UUID, Checkpoint | None]:
+    """Return the last checkpoint of every ledger that ever had one; None where what lies there is none of ours.
+
+    That of the events is read first: what they anchored up to there, the others have signed by now.
+    """
+    ledgers = checkpoints.ledgers()
+    return {ledger: _signed(checkpoints, ledger) for ledger in sorted(ledgers, key=lambda one: one != events)}
 
 
 def _signed(checkpoints: Checkpoints, ledger: UUID) -> Checkpoint | None:
@@ -152,6 +162,8 @@ class _Audit:
         events: UUID,
         watch: Watch = _unwatched,
         progress: Progress = _quiet,
+        newest: Mapping[UUID, Checkpoint | None] | None = None,
+        keys: Signers = (),
     ) -> None:
         self._connection = connection
         self._checkpoints = checkpoints
@@ -163,6 +175,12 @@ class _Audit:
         self._watch = watch
         self._progress = progress
         self._evidence: Evidence | None = None
+        self._frozen: dict[str, Frozen] = {}
+        self._anchored: dict[str, int] = {}
+        self._newest = newest or {}
+        self._keys = keys
+        self._told_keys: dict[str, Told] = {}
+        self._anchors = Anchored()
         self.announced: dict[UUID, Announced] = {}
 
     @property
@@ -180,7 +198,7 @@ class _Audit:
         """Verify the events ledger, and take what it says about destruction for evidence."""
         report, head = self._begin(ledger, row, None)
         deferred = Deferred()
-        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), deferred)
+        checker = Checker(report, self._checkpoints.verifiers(ledger), self._opener(ledger), deferred)
         self._evidence = self._testimony(checker, report, head, row)
         if self._depth is not Depth.LEAVES and self._evidence.destructions.of(str(ledger)):
             deferred.settle(Judge(self._evidence, ledger), report, self._leaves(ledger))
@@ -194,12 +212,22 @@ class _Audit:
     ) -> Evidence:
         """Check the events, and return what they say about destruction."""
         told = Testimony(report.size)
+        anchors = Anchored(report.size)
         for parsed in self._checked(checker, report, head):
             if isinstance(parsed, EventLeaf):
                 told.take(parsed)
+                anchors.take(parsed)
+                if parsed.event == "checkpoint.anchored":
+                    lineage.largest(self._anchored, parsed.facts)
         self._finish(checker, report, head, row, None)
         if told.waits and report.cleared and self._is_signed_by_now(report.ledger, checker.frontier):
             told.believe()
+        self._frozen, self._told_keys = told.frozen, told.signers
+        if report.cleared:
+            self._anchors = anchors
+            trust.check_note(report, self._checkpoints, report.ledger, told.signers)
+            if self._keys and self._signed.get(report.ledger) == self._newest.get(report.ledger):
+                trust.check_keys(report, self._keys, told.signers)
         if told.fault is not None:
             report.add(Verdict.MODIFIED, *told.fault)
         return told.evidence(checker.tenant, loader(self._connection), whole=report.cleared)
@@ -208,10 +236,14 @@ class _Audit:
         """Verify another ledger, once the events are."""
         report, head = self._begin(ledger, row, told)
         judge = Judge(self.evidence, ledger)
-        checker = Checker(report, self._checkpoints.verifier(ledger), self._opener(ledger), judge)
-        for _ in self._checked(checker, report, head):
-            pass
+        newest = None if report.frozen is not None else self._newest.get(ledger)
+        course = self._anchors.course(ledger, None if newest is None else newest.size)
+        checker = Checker(report, self._checkpoints.verifiers(ledger), self._opener(ledger), judge, course)
+        for parsed in self._checked(checker, report, head):
+            if isinstance(parsed, GenesisLeaf):
+                lineage.check_genesis(report, parsed, self._frozen)
         self._finish(checker, report, head, row, told)
+        trust.check_note(report, self._checkpoints, ledger, self._told_keys)
         if self._depth is not Depth.LEAVES:
             judge.finish(report)
         self._tell_lost(checker, report)
@@ -223,6 +255,11 @@ class _Audit:
         report = LedgerReport(ledger, origin=self._checkpoints.origin(ledger))
         report.name = row.name if row else told.name if told else "?"
         report.kind = row.kind if row else "?"
+        if (frozen := self._frozen.get(str(ledger))) is not None:
+            anchored = self._anchored.get(str(ledger), 0)
+            lineage.begin_frozen(self._checkpoints, report, frozen, self._signed.get(ledger), anchored)
+            report.beyond = store.count_beyond(self._connection, ledger, report.size)
+            return report, None
         head = store.read_head(self._connection, ledger)
         if row is None or head is None:
             report.add(
@@ -237,6 +274,8 @@ class _Audit:
         """Check every entry, and yield its leaf."""
         total = max(head.size if head else 0, report.size)
         for entry in self._entries(report.ledger):
+            if report.frozen is not None and entry.seq >= report.size:
+                break
             parsed = checker.take(entry)
             self._watch(report.ledger, entry, parsed)
             if report.entries % 1000 == 0:
@@ -267,7 +306,7 @@ class _Audit:
             return
         with translated(), self._engine.connect() as connection:
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            signed = signed_now(self._checkpoints)
+            signed = signed_now(self._checkpoints, self._events)
             again = _Audit(connection, self._checkpoints, signed, Depth.LEAVES, self._engine, None, self._events)
             again.events(self._events, None)
             evidence = again.evidence

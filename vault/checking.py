@@ -14,6 +14,7 @@ Decides only; vault.audit reads. For each entry:
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -21,6 +22,7 @@ from uuid import UUID
 import msgspec
 
 from vault import opening, sealing
+from vault.anchored import Anchored, Course
 from vault.core import canonical, envelope, facets, leaf, packing
 from vault.core.errors import EvidenceError, KeyGone, Modified, RefusedInput
 from vault.core.facets import Facets
@@ -46,7 +48,9 @@ class Checker:
     """Takes one ledger's entries in order; ``finish`` draws the conclusions that need the whole.
 
     Args:
+        verifiers: every key that was ever trusted for the ledger.
         judge: decides about what is not there; its own ``finish`` is the caller's.
+        course: what the events anchored of it; none where they are not known yet.
 
     Attributes:
         reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
@@ -57,18 +61,20 @@ class Checker:
     def __init__(
         self,
         report: LedgerReport,
-        verifier: VerifierKey,
+        verifiers: Collection[VerifierKey],
         opener: Opener | None,
         judge: Judge | Deferred | Unjudged | None = None,
+        course: Course | None = None,
     ) -> None:
         self.announced: dict[UUID, Announced] = {}
         self.reached: tuple[Frontier, bytes] | None = None
         self.lost: list[tuple[RecordLeaf | EventLeaf, str]] = []
         self._report = report
-        self._verifier = verifier
+        self._verifiers = {str(key) for key in verifiers}
         self._opener = opener
         self._judge = judge or Unjudged()
         self._place = str(report.ledger)
+        self._course = course or Anchored().course(report.ledger, None)
         self._frontier = Frontier()
         self._whole = True  # no gap so far, so the tree can be computed
         self._leaf_faults = False  # whether a leaf itself was found edited, which alone makes another tree
@@ -151,6 +157,8 @@ class Checker:
             self._look_at_root()
 
     def _look_at_root(self) -> None:
+        if self._frontier.size >= self._course.next:
+            self._course.look(self._frontier)
         if self._frontier.size == self._report.size:
             self._root_matches = hmac.compare_digest(self._frontier.root(), self._report.root)
             self.reached = self._frontier.copy(), self._last_hash
@@ -242,6 +250,7 @@ class Checker:
         report.unsealed = max(0, self._next - report.size)
         if self._whole and self._next >= end:
             self._check_tree(head)
+        self._course.finish(report, leaves_are_whole=not self._leaf_faults)
         self._check_genesis(row, told)
 
     def _check_tree(self, head: HeadRow | None) -> None:
@@ -260,7 +269,7 @@ class Checker:
         if self._genesis is None:
             return
         genesis, hashed = self._genesis
-        if str(self._verifier) not in genesis.verifiers:
+        if not self._verifiers.issuperset(genesis.verifiers) or not genesis.verifiers:
             report.add(Verdict.FORKED, 0, "the genesis leaf does not name this vault's verifier key")
         if row is not None and (row.name, row.kind, row.tenant) != (
             genesis.name,

@@ -3,14 +3,16 @@
 For every ledger, from where the last run ended:
 
     1. head against the checkpoint outside the database
-    2. leaves, chain, and the tree up to the checkpoint's root
+    2. leaves, chain, and the tree up to the checkpoint's root, and where the new events anchored it
     3. facets and envelopes against their leaves
     4. without a fault: remember how far it came, outside the database and signed
 
-And that every ledger the events tell of is there. The tree is the one of the last run with the new leaves added to it,
-so its root says that those are the leaves that were signed, but nothing about rows that an earlier run saw: whoever
-changes one of those later is found by ``vault.audit`` alone. Envelopes that a disposal deleted are passed over here;
-whether it was allowed to is ``vault.audit``'s question, too. Nothing is opened.
+Frozen ledgers are passed over: nothing comes in there, and what they lost is known (vault.audit tells it each time).
+
+And that every other ledger the events tell of is there. The tree is the one of the last run with the new leaves added
+to it, so its root says that those are the leaves that were signed, but nothing about rows that an earlier run saw:
+whoever changes one of those later is found by ``vault.audit`` alone. Envelopes that a disposal deleted are passed over
+here; whether it was allowed to is ``vault.audit``'s question, too. Nothing is opened.
 
 What is remembered, as ``Checkpoints.remember`` signs it; another version means beginning at the first entry:
 
@@ -20,19 +22,22 @@ What is remembered, as ``Checkpoints.remember`` signs it; another version means 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
 
-from vault import selections
+from vault import selections, trust
+from vault.anchored import Anchored
 from vault.audit import against_checkpoint, signed_now
 from vault.checking import Announced, Checker
 from vault.context import Vault
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import EvidenceError, Forked, Missing, Modified
+from vault.core.leaf import EventLeaf
 from vault.core.selection import Selection
+from vault.core.signer import Told
 from vault.core.tree import Frontier
 from vault.db import store
 from vault.db.engine import translated
@@ -83,22 +88,32 @@ def verify(vault: Vault, step: Callable[[], None] = lambda: None) -> Found:
     """
     # First the checkpoints and the events, then one snapshot: appends that go on beside us look neither missing nor
     # forged.
-    signed = signed_now(vault.checkpoints)
+    keys, signed = vault.checkpoints.signers(), signed_now(vault.checkpoints, vault.events)
     forked: EvidenceError | None = None
     told: dict[str, str] = {}
+    told_keys: dict[str, Told] = {}
+    frozen: Collection[str] = ()
     try:
-        told = vault.register.standing().ledgers
+        standing = vault.register.standing()
+        told, frozen, told_keys = standing.ledgers, standing.frozen, standing.signers
     except EvidenceError as error:
         forked = error
     reports = []
+    vouching = signed.get(vault.events)
+    anchored = Anchored(0 if vouching is None else vouching.size)
     with translated(), vault.engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
         for ledger in dict.fromkeys([vault.events, *map(UUID, told), *signed, *known]):
             checkpoint = signed.get(ledger)
+            if str(ledger) in frozen:
+                continue
             if ledger not in known and str(ledger) not in told and checkpoint is not None and checkpoint.size == 0:
                 continue  # what a crash before the ledger's first commit leaves behind
-            report = _ledger(vault, connection, ledger, known.get(ledger), checkpoint, step)
+            report = _ledger(vault, connection, ledger, known.get(ledger), checkpoint, step, anchored)
+            trust.check_note(report, vault.checkpoints, ledger, told_keys)
+            if ledger == vault.events and forked is None:
+                trust.check_keys(report, keys, told_keys)
             if ledger == vault.events and forked is not None and not report.counts:
                 report.add(Verdict.FORKED, forked.seq, str(forked).partition(" at ledger")[0])
             reports.append(report)
@@ -112,6 +127,7 @@ def _ledger(
     row: LedgerRow | None,
     signed: Checkpoint | None,
     step: Callable[[], None],
+    anchored: Anchored,
 ) -> LedgerReport:
     report = LedgerReport(ledger, origin=vault.checkpoints.origin(ledger))
     head = store.read_head(connection, ledger)
@@ -121,7 +137,8 @@ def _ledger(
         return report
     report.name, report.kind = row.name, row.kind
     against_checkpoint(vault.checkpoints, report, head, signed)
-    checker = Checker(report, vault.checkpoints.verifier(ledger), None)
+    course = anchored.course(ledger, None if signed is None else signed.size)
+    checker = Checker(report, vault.checkpoints.verifiers(ledger), None, course=course)
     frontier, last_hash = _recall(vault, ledger)
     checker.resume(frontier, last_hash)
     erased: Selection | None = None
@@ -131,7 +148,9 @@ def _ledger(
             # Asked for after the snapshot, so no disposal that it shows can be unknown.
             erased = _erased(vault, report) if erased is None else erased
             entry = entry._replace(beside=entry.seq not in erased)
-        checker.take(entry)
+        parsed = checker.take(entry)
+        if ledger == vault.events and isinstance(parsed, EventLeaf):
+            anchored.take(parsed)
         if number % _STEP == 0:
             step()
     checker.finish(head, row, _announced(vault, row))

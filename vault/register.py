@@ -36,8 +36,9 @@ from vault.groupcommit import GroupCommit
 from vault.keys.ring import GroupKeys
 
 _NAME_OUTSIDE = "standing"
-# Of what is remembered; an older one lacks what the standing has come to know since: 7 knows planned cooling-offs.
-_VERSION_OUTSIDE = "7"
+# Of what is remembered; an older one lacks what the standing has come to know since: 9 knows frozen
+# ledgers, anchors and signers.
+_VERSION_OUTSIDE = "9"
 _WORTH = 5000  # events whose reading takes longer than remembering what they said
 _MOST_OUTSIDE = 900_000  # bytes: more than a signed note holds is not remembered; some 1,900 disposals fit
 # What a disposal says stands in the standing twice, megabytes apart: the window is made to reach back to it.

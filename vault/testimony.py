@@ -16,9 +16,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 
+from vault.core import signer
 from vault.core.errors import Modified
 from vault.core.leaf import EventLeaf, microseconds
 from vault.core.standing import Standing, interesting
+from vault.core.succession import Frozen
 from vault.erasure import Evidence, Load
 
 
@@ -50,6 +52,16 @@ class Testimony:
     def waits(self) -> bool:
         """Whether anything that matters is not under the checkpoint."""
         return bool(self._waiting)
+
+    @property
+    def frozen(self) -> dict[str, Frozen]:
+        """Return the ledgers that were frozen, as far as counted."""
+        return self._standing.frozen
+
+    @property
+    def signers(self) -> dict[str, signer.Told]:
+        """Return the checkpoint keys that were added or retired, as far as counted."""
+        return self._standing.signers
 
     def believe(self) -> None:
         """Count what waited: a newer checkpoint covers it."""

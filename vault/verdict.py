@@ -137,6 +137,15 @@ class LedgerReport:
             self.faults.append(Fault(verdict, self.ledger, seq, what, last))
 
 
+def besides_losses(reports: Iterable[LedgerReport]) -> Verdict | None:
+    """Return the verdict that would decide without the losses that frozen ledgers record: whether anything is new."""
+    found = []
+    for report in reports:
+        known = 1 if report.frozen is not None and report.frozen.recovery.lost else 0
+        found += [one for one, count in report.counts.items() if count > (known if one is Verdict.MISSING else 0)]
+    return min(found, key=lambda verdict: verdict.rank, default=None)
+
+
 def worst(reports: Iterable[LedgerReport]) -> Verdict | None:
     """Return the verdict that decides the exit code, None when all holds."""
     found = [verdict for report in reports for verdict in report.counts]

@@ -120,3 +120,10 @@ def witness(vault: Vault, _steps: Steps) -> Counts:
     if made.problems:
         raise Unavailable("; ".join(made.problems))
     return {"witnesses": len(made.witnesses), "stamped": int(made.stamped is not None), "anchored": made.anchored}
+
+
+def scheduled_reports(home: Path, vault: Vault, steps: Steps) -> Counts:
+    """Make the reports of standing orders for every period that has ended, and deliver those that were not."""
+    from service import scheduling
+
+    return scheduling.run(home, vault, steps)

@@ -17,13 +17,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
-from vault.core import canonical, destruction
+from vault.core import anchor, canonical, destruction, signer
+from vault.core.anchor import Anchor
 from vault.core.destruction import Destructions
 from vault.core.errors import Modified
 from vault.core.governance import Governance
 from vault.core.governance import events as governance_events
 from vault.core.grant import Fields, Grant, Scope
-from vault.core.leaf import microseconds
+from vault.core.leaf import instant_ms, microseconds
+from vault.core.succession import Asked, Frozen, recovery_of
 
 LOCKED_AFTER: Final = 5
 """Failed logins in a row after which an account is locked."""
@@ -75,6 +77,10 @@ class Standing:
         governance: what was decided about keeping and destroying.
         destructions: what was destroyed, and how things stood then.
         groups: of each ledger, whose keys were told before they had a row; a row of any other was not made here.
+        frozen: ledgers that take nothing any more, and who goes on in their place.
+        successions: recoveries that one officer asked for, by ledger.
+        anchored: each ledger's last anchor.
+        signers: checkpoint keys that were added or retired, by their public half in hex.
     """
 
     size: int = 0
@@ -88,6 +94,10 @@ class Standing:
     governance: Governance = field(default_factory=Governance)
     destructions: Destructions = field(default_factory=Destructions)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
+    frozen: dict[str, Frozen] = field(default_factory=dict)
+    successions: dict[str, Asked] = field(default_factory=dict)
+    anchored: dict[str, Anchor] = field(default_factory=dict)
+    signers: dict[str, signer.Told] = field(default_factory=dict)
 
     def copy(self) -> Standing:
         """Return an independent one: what a group of decisions is tried on before it is committed."""
@@ -103,6 +113,10 @@ class Standing:
             self.governance.copy(),
             self.destructions.copy(),
             dict(self.groups),
+            dict(self.frozen),
+            dict(self.successions),
+            dict(self.anchored),
+            dict(self.signers),
         )
 
     def take(self, event: str, actor: str, facts: Mapping[str, Any], seq: int, at: str) -> None:
@@ -216,6 +230,49 @@ def _key_created(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq
     standing.groups[ledger] = standing.groups.get(ledger, frozenset()) | {facts["group"]}
 
 
+def _succession_requested(standing: Standing, actor: str, facts: Mapping[str, Any], seq: int, _at: int) -> None:
+    asked = Asked(recovery_of(facts), facts["successor_name"], actor, seq)
+    standing.successions[asked.recovery.ledger] = asked
+
+
+def _ledger_frozen(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, _at: int) -> None:
+    made = Frozen(recovery_of(facts), facts["successor"], facts["successor_name"], seq)
+    old, new = made.recovery.ledger, made.successor
+    if old in standing.frozen:
+        return  # a frozen ledger stays frozen, and has one successor
+    standing.successions.pop(old, None)
+    standing.frozen[old] = made
+    # Whoever sends to the old one sends to the new one, and what had to be kept has to be kept there: records that were
+    # lost come in again. What may be read is not widened: a grant opens what its approver saw.
+    for key in standing.producers.values():
+        if old in key.ledgers:
+            standing.producers[key.id] = replace(key, ledgers=key.ledgers | {new})
+    holds = standing.governance.holds
+    for hold in list(holds.values()):
+        if hold.is_open and old in hold.scope.ledgers:
+            scope = replace(hold.scope, ledgers=tuple(sorted({*hold.scope.ledgers, new})))
+            holds[hold.id] = replace(hold, scope=scope)
+
+
+def _ledger_succeeded(standing: Standing, _actor: str, facts: Mapping[str, Any], _seq: int, _at: int) -> None:
+    standing.frozen[facts["ledger"]] = replace(standing.frozen[facts["ledger"]], succeeded=True)
+
+
+def _checkpoint_anchored(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    ledger, told = anchor.anchor_of(facts, seq, instant_ms(at))
+    standing.anchored[ledger] = told
+
+
+def _signer_added(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    public = canonical.unb64(facts["public"], 32).hex()
+    standing.signers[public] = signer.told_added(standing.signers.get(public), facts, seq, at)
+
+
+def _signer_retired(standing: Standing, _actor: str, facts: Mapping[str, Any], seq: int, at: int) -> None:
+    public = canonical.unb64(facts["public"], 32).hex()
+    standing.signers[public] = signer.told_retired(standing.signers.get(public), facts, seq, at)
+
+
 _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int], None]]] = {
     "producer.added": _producer_added,
     "producer.revoked": _producer_revoked,
@@ -230,6 +287,12 @@ _TAKES: Final[Mapping[str, Callable[[Standing, str, Mapping[str, Any], int, int]
     "grants.required": _grants_required,
     "ledger.created": _ledger_created,
     "key.created": _key_created,
+    "ledger.succession_requested": _succession_requested,
+    "ledger.frozen": _ledger_frozen,
+    "ledger.succeeded": _ledger_succeeded,
+    "checkpoint.anchored": _checkpoint_anchored,
+    "signer.added": _signer_added,
+    "signer.retired": _signer_retired,
 }
 
 _GOVERNANCE: Final = governance_events()
