@@ -1282,6 +1282,8 @@ class Verifier:
         self.positions = array("q")  # of the records that are there, ascending
         self.events: list[Leaf] = []
         self.heads: dict[str, Head] = {}
+        self.vouched = False  # a key that is trusted has signed the manifest
+        self.adopted: frozenset[str] = frozenset()  # fingerprints of keys that a trusted one vouches for
         self.outside: list[tuple[int, datetime, str, bool]] = []  # size, time, who, whether the vault's owner runs it
 
     def run(self) -> None:
@@ -1291,9 +1293,11 @@ class Verifier:
         if not self.manifest:
             return
         self.check_files()
+        events, subject = self.entries[-1], self.entries[0]
+        with report.checking("keys"):
+            self.follow_keys(events)
         with report.checking("manifest.note"):
             self.check_note()
-        events, subject = self.entries[-1], self.entries[0]
         for entry in (events, subject):
             with report.checking(f"ledger {entry.ledger}"):
                 self.check_ledger(entry, records=entry is subject)
@@ -1375,12 +1379,38 @@ class Verifier:
     def trusted(self, entry: Entry) -> list[Key]:
         """The keys that may vouch for a ledger. One that whoever checks brought along vouches for those that the
         manifest names, once it has signed the manifest."""
-        given = self.options.fingerprints
+        given = self.options.fingerprints | self.adopted
         if not given or self.vouched:
             return entry.keys
         return [one for one in entry.keys if one.fingerprint in given]
 
-    vouched = False
+    def follow_keys(self, events: Entry) -> None:
+        """From a key that was retired since to its successors: while a key joins, both sign, and the tree that the old
+        one signed holds the event that added the new one."""
+        given = self.options.fingerprints
+        if not given or any(one.until is None and one.fingerprint in given for one in events.keys):
+            return
+        positions, hashed, added = array("q"), bytearray(), []
+        for line in self.bundle.lines(f"ledgers/{events.ledger}/leaves.jsonl"):
+            leaf = leaf_of(line, events.ledger)
+            if leaf.seq >= events.head.size or (positions and leaf.seq <= positions[-1]):
+                raise Bad("the events are out of order")
+            positions.append(leaf.seq)
+            hashed += leaf.hashed
+            if leaf.said.get("event") == "signer.added":
+                added.append((leaf.seq, hashlib.sha256(unb64url(leaf.said["facts"]["public"], 32)).hexdigest()))
+        nodes = self.bundle.read(f"ledgers/{events.ledger}/nodes.bin", 1 << 31)
+        if root_of(events.head.size, positions, hashed, nodes) != events.head.root:
+            raise Bad("the events are not in the tree that was signed")
+        notes = self.names_below(f"ledgers/{events.ledger}/outside/", ".note")
+        for _ in events.keys:
+            for name in [f"ledgers/{events.ledger}/checkpoint", *notes]:
+                text, lines = split_note(self.bundle.read(name, 1_000_000))
+                head = checkpoint_of(text, events.origin)
+                if signed_by(text, lines, self.trusted(events)) and self.begins(events, head, events.head):
+                    self.adopted |= {print_ for seq, print_ in added if seq < head.size}
+        if self.adopted - given:
+            self.report.note("the key that you named was retired since; it vouches for the one that signed this")
 
     def check_note(self) -> None:
         events = self.entries[-1]
@@ -1582,11 +1612,13 @@ class Verifier:
                 anchored += 1
         self.report.ok(f"{anchored + 1} anchors in the events ledger are of this tree or its beginnings")
 
+    def begins(self, entry: Entry, old: Head, new: Head) -> bool:
+        name = f"ledgers/{entry.ledger}/consistency/{old.size}.bin"
+        return is_beginning(old, new, b"" if old.size == new.size else self.bundle.read(name, 1 << 16))
+
     def check_beginning(self, entry: Entry, old: Head) -> None:
         new = self.heads[entry.ledger]
-        name = f"ledgers/{entry.ledger}/consistency/{old.size}.bin"
-        proof = b"" if old.size == new.size else self.bundle.read(name, 1 << 16)
-        if not is_beginning(old, new, proof):
+        if not self.begins(entry, old, new):
             raise Bad(f"the tree of {old.size} entries is not the beginning of that of {new.size}", FORKED)
 
     # -- outside
