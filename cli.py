@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import UUID
 
 import click
 import msgspec
@@ -18,6 +19,8 @@ from service import keystore, providers, wiring
 from service.commands import (
     access,
     approver,
+    bundle,
+    checkpoint,
     disposal,
     holds,
     imports,
@@ -28,7 +31,10 @@ from service.commands import (
     requests,
     rules,
     running,
+    signer,
+    succession,
     trace,
+    witness,
     work,
 )
 from service.commands.words import WORDS
@@ -37,19 +43,21 @@ from service.printing import (
     adoption_document,
     adoption_words,
     ingested,
+    ledger_rows,
+    ledger_words,
     refused_path,
     verification_document,
     verification_words,
 )
 from service.terminal import Commands, opened_vault, progress, say
+from vault import anchoring, intake, ledgers, lines, reading, receipts
 from vault import audit as auditing
-from vault import intake, ledgers, lines, reading, receipts
 from vault.core import canonical, receipt
-from vault.core.errors import UsageError
+from vault.core.errors import UsageError, VaultError
 from vault.db import migrate
 from vault.keys.ring import Ring
 from vault.settling import Status
-from vault.verdict import Depth, worst
+from vault.verdict import Depth, besides_losses, worst
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -162,24 +170,8 @@ def create(name: str, jurisdictions: tuple[str, ...], rules: tuple[str, ...]) ->
 def list_ledgers() -> None:
     """List the ledgers."""
     with opened_vault() as vault:
-        found = ledgers.listing(vault)
-    rows = [
-        {
-            "ledger": str(one.id),
-            "name": one.row.name,
-            "kind": one.row.kind,
-            "entries": one.size,
-            "jurisdictions": list(one.genesis.jurisdictions),
-            "rules": list(one.genesis.rules),
-            "verifier": one.genesis.verifiers[0],
-        }
-        for one in found
-    ]
-    words = "\n".join(
-        f"{one.row.name:<24} {one.size:>10} entries  {','.join(one.genesis.jurisdictions):<12} {one.id}"
-        for one in found
-    )
-    say(words, rows)
+        found, frozen = ledgers.listing(vault), vault.register.standing().frozen
+    say(ledger_words(found, frozen), ledger_rows(found, frozen))
 
 
 @main.command()
@@ -201,7 +193,7 @@ def ingest(
         raise UsageError("--producer is a word of up to 64 of A-Z a-z 0-9 . _ : / + -")
     refused_file = refused_path(file, refused_file, receipts_file)
     counts = dict.fromkeys((status.value for status in Status), 0)
-    again: dict[int, int] = {}
+    again: dict[int, tuple[UUID, int]] = {}
     with opened_vault() as vault, _input(file) as stream, progress("ingest") as show:
         into = ledgers.get(vault, name)
         with LinesOut(refused_file, sys.stderr) as refused, LinesOut(receipts_file, None) as given:
@@ -213,15 +205,17 @@ def ingest(
                         if result.status in (Status.REFUSED, Status.CONFLICTING):
                             refused.document({k: getattr(result, k) for k in ("line", "path", "code", "reason")})
                         if result.seq is not None and result.has_receipt_again:
-                            again[result.line] = result.seq
+                            again[result.line] = (result.before or into.id, result.seq)
                     if receipts_file is not None:
                         for result, leaf, proof in batch.receipts():
                             given.raw(_receipt(result.line, receipt.issue(leaf, result.opening, proof)))
                     show(sum(counts.values()), None)
                 if receipts_file is not None and again:
-                    found = dict(receipts.again(vault, into, set(again.values())))
-                    for number, seq in again.items():
-                        given.raw(_receipt(number, found[seq]))
+                    found = receipts.of_several(vault, set(again.values()))
+                    for number, place in again.items():
+                        given.raw(_receipt(number, found[place]))
+                with contextlib.suppress(VaultError):  # what is taken in is; the worker anchors it, or says why not
+                    anchoring.anchor(vault)
                 finished = True
             finally:
                 # Counts of a run that was cut short go to standard error: standard output is the error's.
@@ -257,10 +251,13 @@ def verify(name: str | None, depth: str) -> None:
         reports = auditing.audit(
             *parts, wanted, ring=ring, only=name, progress=lambda _name, done, total: show(done, total)
         )
-    verdict = worst(reports)
+    verdict, fresh = worst(reports), besides_losses(reports)
     words = "\n".join(verification_words(report) for report in reports)
+    if verdict is not fresh:
+        words += f"\nbesides the losses that are recorded: {fresh.name if fresh else 'OK'}"
     document = {
         "verdict": verdict.name if verdict else "OK",
+        "besides_recorded_losses": fresh.name if fresh else "OK",
         "depth": depth,
         "ledgers": [verification_document(report) for report in reports],
     }
@@ -330,6 +327,7 @@ def _input(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
+ledger.add_command(succession.succeed)
 keys.keys.add_command(disposal.shred)
 keys.keys.add_command(rekey.rekey)
 keys.keys.add_command(rekey.replay)
@@ -338,6 +336,8 @@ for command in (
     access.user,
     access.grant,
     approver.approver,
+    bundle.bundle,
+    checkpoint.checkpoint,
     disposal.disposal,
     holds.hold,
     imports.imported,
@@ -349,6 +349,8 @@ for command in (
     trace.events,
     running.serve,
     running.up,
+    signer.signer,
+    witness.witness,
     work.worker,
     work.jobs,
 ):
