@@ -20,6 +20,7 @@ import click
 
 from service import home as homes
 from service import wiring
+from service.commands import report_orders
 from service.commands.access import acting
 from service.commands.words import WORDS
 from service.terminal import Commands, progress, say
@@ -72,6 +73,10 @@ def of_ledger(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+report.add_command(report_orders.order)
+report.add_command(report_orders.list_reports)
 
 
 @report.command()
@@ -144,3 +149,10 @@ def tell(made: Issued) -> None:
         sys.exit(Verdict[found.verdict].exit_code)
     if made.problems:
         sys.exit(WITH_PROBLEMS)
+
+
+# Last, since each kind's command is made of what stands above.
+from service.commands import report_cost, report_threshold  # noqa: E402
+
+report.add_command(report_cost.cost)
+report.add_command(report_threshold.threshold)

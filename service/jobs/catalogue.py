@@ -116,6 +116,9 @@ _KINDS: Mapping[str, _Kind] = {
         Provisioning,
     ),
     "records.date": _Kind("dates records by what followed them", _plain(bodies.date_records)),
+    "reports.scheduled": _Kind(
+        "makes and delivers the reports of standing orders", _with_home(bodies.scheduled_reports), quiet=True
+    ),
     "verify.incremental": _Kind("verifies the entries since its last run", _with_home(bodies.verify_new)),
     "witness": _Kind(
         "has others vouch for what is new, where witness.toml names some", _plain(bodies.witness), quiet=True
