@@ -22,7 +22,7 @@ from vault.core.receipt import Receipt
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "http.md"
 MARK = "<!-- Below: made by scripts/api_reference.py from the service's OpenAPI document. -->"
-ORDER = ("producers", "people", "grants", "auditors", "reports", "operations")
+ORDER = ("producers", "people", "grants", "auditors", "log", "reports", "operations")
 TYPES = vars(bodies) | {"Problem": Problem, "Receipt": Receipt}
 WHO = {"producer": "a producer's key", "person": "a person's token"}
 

@@ -27,7 +27,7 @@ from service.door import AnyRequest
 from service.frame import App, Frame
 from service.metrics import Metrics
 from service.reporting import Reporting
-from service.routes import batch, common, grants, health, records, reports, trace
+from service.routes import batch, common, grants, health, log, records, reports, trace
 from service.runtime import Runtime, connections
 from service.settings import Settings
 from service.wiring import open_for_service
@@ -50,6 +50,10 @@ _HANDLERS: Final = [
     reports.ask,
     reports.watch,
     reports.fetch,
+    log.checkpoint,
+    log.tile,
+    log.proof,
+    log.consistency_proof,
     health.healthz,
     health.readyz,
     health.metrics,

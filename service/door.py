@@ -62,6 +62,19 @@ def note_revoked(runtime: Runtime) -> None:
     events.record(runtime.vault.acting(STRANGER), "auth.failed", {"kind": "producer", "code": "revoked"})
 
 
+def require_producer_rate(runtime: Runtime, key: ProducerKey) -> None:
+    """Take one token of a producer's bucket.
+
+    Raises:
+        HttpProblem: 429.
+    """
+    try:
+        require_rate(runtime.producer_rate, key.producer, "this producer sends too fast")
+    except HttpProblem:
+        runtime.metrics.limited(key.producer)
+        raise
+
+
 async def ledger_for(request: AnyRequest, runtime: Runtime, key: ProducerKey, name: str) -> Ledger:
     """Return the ledger that a producer asks for. One that does not exist is refused like one of somebody else's.
 

@@ -23,8 +23,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 _GIVEN: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NO_STORE: Final = (b"cache-control", b"no-store")
 _ALWAYS: Final = (
-    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
@@ -68,7 +68,9 @@ class Frame:
                 status = message["status"]
                 if status == 403 and (if_denied := state.get("if_denied")):
                     if_denied()
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
+                headers = [*message["headers"], (b"x-request-id", request_id.encode()), *_ALWAYS]
+                may_be_kept = any(name.lower() == b"cache-control" for name, _ in message["headers"])
+                message["headers"] = headers if may_be_kept else [*headers, _NO_STORE]
             await send(message)
 
         async def received() -> Message:

@@ -107,6 +107,9 @@ class Metrics:
         self._events = self._words("reasonvault_events_total", "Events written, by kind.", "kind", 128)
         self._reads = self._counter("reasonvault_reads_total", "Records opened under a grant.", ())
         self._searches = self._counter("reasonvault_searches_total", "Searches answered.", ())
+        self._unsound = self._counter(
+            "reasonvault_log_unsound_total", "Tiles and proofs that do not hold: not served.", ()
+        )
         self._denials = self._words("reasonvault_denials_total", "Requests denied, by reason.", "reason", 32)
         self._limited = self._words("reasonvault_rate_limited_total", "Answers 429, by producer.", "producer", 1000)
         self._dropped = self._counter("reasonvault_log_keys_dropped_total", "Log keys that were not allowed.", ())
@@ -160,6 +163,10 @@ class Metrics:
     def search(self) -> None:
         """Count a search."""
         self._searches.inc()
+
+    def unsound(self) -> None:
+        """Count what of a log was not served, since it does not lead to the signed root."""
+        self._unsound.inc()
 
     def denial(self, reason: str) -> None:
         """Count a denial by its reason, a word of ours."""

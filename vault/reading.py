@@ -146,7 +146,7 @@ def read(
         restricted.require_current(standing.governance)
         closed = conflict or restricted.has(seq, found.columns.flags)
         at = {**facts, "seq": seq}
-        if _reads_freely(vault, standing):
+        if reads_freely(vault, standing):
             if closed and not duty:
                 return refuse(_restricted("name it with --duty"), denial("record.open", CODE, at))
             return Ruling([Event("record.opened", at | ({"duty": duty} if closed else {}), details)], None)
@@ -237,7 +237,7 @@ def _whole(
     grant: str | None,
     happened: Callable[[dict[str, object]], Sequence[Event]],
 ) -> Ruling[str]:
-    if _reads_freely(vault, standing):
+    if reads_freely(vault, standing):
         return Ruling(happened({}), "")
     held = held_grants(vault, standing, place, grant)
     if not held:
@@ -258,7 +258,7 @@ def require_grant(vault: Vault, ledger: UUID, act: str, facts: dict[str, object]
     """
 
     def may(standing: Standing) -> bool:
-        return _reads_freely(vault, standing) or bool(held_grants(vault, standing, str(ledger), grant))
+        return reads_freely(vault, standing) or bool(held_grants(vault, standing, str(ledger), grant))
 
     def decide(standing: Standing) -> Ruling[None]:
         return Ruling([], None) if may(standing) else refuse(no_grant(standing, vault), denial(act, "grant", facts))
@@ -267,7 +267,8 @@ def require_grant(vault: Vault, ledger: UUID, act: str, facts: dict[str, object]
         events.rule(vault, decide)
 
 
-def _reads_freely(vault: Vault, standing: Standing) -> bool:
+def reads_freely(vault: Vault, standing: Standing) -> bool:
+    """Say whether whoever acts needs no grant: the passphrase's holder, while no grant policy is adopted."""
     return vault.actor.break_glass and not standing.grants_required
 
 
@@ -297,7 +298,7 @@ def _not_there(
     vault: Vault, ledger: Ledger, facts: dict[str, object], details: dict[str, Any] | None, grant: str | None
 ) -> Reading:
     def decide(standing: Standing) -> Ruling[Reading]:
-        if _reads_freely(vault, standing):
+        if reads_freely(vault, standing):
             error = UsageError(f"ledger {ledger.row.name} has no record with this id")
             return refuse(error, Event("record.not_found", facts, details))
         if not held_grants(vault, standing, str(ledger.id), grant):
@@ -317,7 +318,7 @@ def _gone(
     gone: Destroyed,
 ) -> Reading:
     def decide(standing: Standing) -> Ruling[Reading]:
-        if _reads_freely(vault, standing):
+        if reads_freely(vault, standing):
             return refuse(gone, Event("record.gone", facts, details))
         held = held_grants(vault, standing, str(ledger.id), grant)
         if not held:

@@ -19,7 +19,6 @@ from litestar.response import Response
 from service import door, problems, schema
 from service.door import AnyRequest
 from service.routes import common
-from service.runtime import Runtime, require_rate
 from vault import reading, search
 from vault.core import canonical
 from vault.core.errors import Denied
@@ -49,7 +48,7 @@ async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
     key = await door.producer(request, runtime, fresh=False)
     common.require_media_type(request, common.JSON)
     common.encoding_of(request, ("identity",))
-    _require_rate(runtime, key)
+    door.require_producer_rate(runtime, key)
     found = await door.ledger_for(request, runtime, key, ledger)
     raw = await body_of(request)
     try:
@@ -64,14 +63,6 @@ async def append(request: AnyRequest, ledger: FromPath[str]) -> Response[bytes]:
             problems.encode(problem, request.scope["state"]["request_id"]), problem.status, problems.MEDIA_TYPE
         )
     return common.raw(answer.receipt, 201 if answer.result.status is Status.ACCEPTED else 200)
-
-
-def _require_rate(runtime: Runtime, key: ProducerKey) -> None:
-    try:
-        require_rate(runtime.producer_rate, key.producer, "this producer sends too fast")
-    except problems.HttpProblem:
-        runtime.metrics.limited(key.producer)
-        raise
 
 
 async def body_of(request: AnyRequest) -> bytes:

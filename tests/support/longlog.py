@@ -15,10 +15,10 @@ SIZE = 100_001
 """Entries of the long ledger with its genesis: 390 whole tiles, one node of level 2, and a ragged edge."""
 
 
-def grow(installation: Installation, count: int, step: int = 20_000) -> None:
-    """Append entries that nobody opens to the ledger "hk"."""
+def grow(installation: Installation, count: int, step: int = 20_000, *, name: str = "hk") -> None:
+    """Append entries that nobody opens to a ledger."""
     with installation.opened() as vault:
-        ledger = ledgers.get(vault, "hk").id
+        ledger = ledgers.get(vault, name).id
         draft = leaf.draft(
             {
                 "actor": "test",
