@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # its neighbours, also
 from negatives import negatives
 
 from vault.checkpoints import Checkpoints
-from vault.core import canonical, dictionary, envelope, facets, leaf, packing, receipt, tree
+from vault.core import canonical, dictionary, envelope, facets, leaf, packing, receipt, signer, tree
 from vault.core.facets import Facets
 from vault.core.flags import Flag
 from vault.core.parse import parse
@@ -110,7 +110,8 @@ class Writer:
         self.seed = drawn(f"{name} signing key")
         key = Ed25519PrivateKey.from_private_bytes(self.seed)
         self.public = key.public_key().public_bytes_raw()
-        self.checkpoints = Checkpoints(checkpoints, HOST, self.public, key.sign)
+        signers = signer.founding(self.public.hex())
+        self.checkpoints = Checkpoints(checkpoints, HOST, lambda: signers, lambda _name, message: key.sign(message))
         self.id_key = self.ring.new_ledger_key(tenant_ref(TENANT), ledger)
         self.asked: list[dict[str, Any]] = [{"purpose": "ledger", "group": "", "epoch_id": "0"}]
         self.hashes: list[bytes] = []
