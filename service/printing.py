@@ -16,7 +16,7 @@ from vault.core.errors import UsageError
 from vault.core.succession import Frozen
 from vault.ledgers import Ledger
 from vault.succession import Step
-from vault.verdict import LedgerReport
+from vault.verdict import Erasure, LedgerReport
 
 SHOWN_FAULTS = 50
 
@@ -110,7 +110,8 @@ def verification_words(report: LedgerReport) -> str:
         f"{report.opened:,} opened, {report.erased:,} erased by policy, {report.unsealed:,} unsealed; "
         f"checkpoint of size {report.size:,}"
     )
-    shown = [*_frozen_words(report), *_erasure_words(report), *(f"  {fault}" for fault in report.faults[:SHOWN_FAULTS])]
+    shown = [*_frozen_words(report), *_erasure_words(report), *(f"  problem: {one}" for one in report.problems)]
+    shown += [f"  {fault}" for fault in report.faults[:SHOWN_FAULTS]]
     if len(report.faults) > SHOWN_FAULTS:
         shown.append(f"  and {sum(report.counts.values()) - SHOWN_FAULTS:,} more")
     if report.faults and not report.cleared:
@@ -226,9 +227,19 @@ def _erasure_words(report: LedgerReport) -> list[str]:
         words.append(f"  ERASED-BY-POLICY {report.erased - report.early:,} when due, by {by}")
     if report.dying:
         words.append(f"  {report.dying:,} being destroyed: their keys are, their envelopes still stand there")
-    if report.erased:
-        words.append("  the times of their destruction are self-asserted: nobody outside the vault vouches for them")
+    gone = [one for one in report.erasures if one.count]
+    words += [_seen_words(one) for one in gone if one.outside]
+    if report.erased and not all(one.independent for one in gone):
+        whose = "the" if not any(one.independent for one in gone) else "all other"
+        words.append(
+            f"  {whose} times of their destruction are self-asserted: nobody outside the vault vouches for them"
+        )
     return words
+
+
+def _seen_words(one: Erasure) -> str:
+    whose = "" if one.independent else "the vault's own "
+    return f"  disposal {one.disposal} had begun by {one.outside}, say {whose}{', '.join(one.outside_by)}"
 
 
 def verification_document(report: LedgerReport) -> dict[str, Any]:
@@ -248,12 +259,15 @@ def verification_document(report: LedgerReport) -> dict[str, Any]:
                 "kind": one.kind,
                 "count": one.count,
                 "at": one.at,
-                "time": "self-asserted",
+                "time": "outside" if one.independent else "self-asserted",
+                "outside_at": one.outside or None,
+                "outside_by": list(one.outside_by),
                 "approvers": list(one.approvers),
                 "done": one.done,
             }
             for one in report.erasures
         ],
+        "problems": list(report.problems),
         "frozen": frozen_document(report.frozen),
         "beyond": report.beyond,
         "unsealed": report.unsealed,

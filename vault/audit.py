@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -35,7 +37,9 @@ from vault.erasure import Case, Evidence
 from vault.judge import Deferred, Judge
 from vault.keys.ring import Ring
 from vault.opening import Opener
+from vault.outside import time_of
 from vault.selections import loader
+from vault.sightings import Sightings
 from vault.testimony import Testimony
 from vault.verdict import Depth, LedgerReport, Verdict
 
@@ -82,15 +86,17 @@ def audit(
         Unavailable: the database or, at depth OPEN, the key provider cannot be reached; nothing was concluded.
         Missing: ``only`` names a ledger that nothing knows of.
     """
-    # First the keys, then the events' checkpoint, the others, and one snapshot for heads and entries: appends and
-    # rotations that go on beside us look neither missing nor forged, since whatever was signed before the snapshot is
-    # in it, and whatever the events anchored by then was signed before the others are read.
+    # First what others saw and the keys, then the events' checkpoint, the others, and one snapshot for heads and
+    # entries: appends and rotations that go on beside us look neither missing nor forged, since whatever was seen or
+    # signed before the snapshot is in it, and whatever the events anchored was signed before the others are read.
+    seen = Sightings(checkpoints, events)
     keys, newest = checkpoints.signers(), signed_now(checkpoints, events)
     signed = newest | dict(at or {})
     with translated(), engine.connect() as connection:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
         known = {row.ledger_id: row for row in store.ledgers(connection)}
-        first = _Audit(connection, checkpoints, signed, depth, engine, ring, events, watch, progress, newest, keys)
+        whole = connection, checkpoints, signed, depth, engine, ring, events
+        first = _Audit(*whole, watch, progress, newest, keys, seen)
         reports = [first.events(events, known.get(events))]
         announced = first.announced
         universe = [*announced, *signed, *known]
@@ -164,6 +170,7 @@ class _Audit:
         progress: Progress = _quiet,
         newest: Mapping[UUID, Checkpoint | None] | None = None,
         keys: Signers = (),
+        seen: Sightings | None = None,
     ) -> None:
         self._connection = connection
         self._checkpoints = checkpoints
@@ -181,6 +188,7 @@ class _Audit:
         self._keys = keys
         self._told_keys: dict[str, Told] = {}
         self._anchors = Anchored()
+        self._seen = seen
         self.announced: dict[UUID, Announced] = {}
 
     @property
@@ -198,8 +206,9 @@ class _Audit:
         """Verify the events ledger, and take what it says about destruction for evidence."""
         report, head = self._begin(ledger, row, None)
         deferred = Deferred()
-        checker = Checker(report, self._checkpoints.verifiers(ledger), self._opener(ledger), deferred)
-        self._evidence = self._testimony(checker, report, head, row)
+        checker = Checker(report, self._checkpoints.verifiers(ledger), self._opener(ledger), deferred, self._seen)
+        vouch = partial(time_of, self._checkpoints, ledger)
+        self._evidence = replace(self._testimony(checker, report, head, row), vouch=vouch)
         if self._depth is not Depth.LEAVES and self._evidence.destructions.of(str(ledger)):
             deferred.settle(Judge(self._evidence, ledger), report, self._leaves(ledger))
         else:
@@ -217,6 +226,8 @@ class _Audit:
             if isinstance(parsed, EventLeaf):
                 told.take(parsed)
                 anchors.take(parsed)
+                if self._seen is not None:
+                    self._seen.take(parsed)
                 if parsed.event == "checkpoint.anchored":
                     lineage.largest(self._anchored, parsed.facts)
         self._finish(checker, report, head, row, None)

@@ -33,6 +33,7 @@ from vault.core.tree import Frontier, leaf_hash
 from vault.db.store import AuditRow, HeadRow, LedgerRow, SealedRow
 from vault.judge import Deferred, Judge, Unjudged
 from vault.opening import Opener
+from vault.sightings import Sightings
 from vault.verdict import LedgerReport, Verdict
 
 
@@ -50,7 +51,7 @@ class Checker:
     Args:
         verifiers: every key that was ever trusted for the ledger.
         judge: decides about what is not there; its own ``finish`` is the caller's.
-        course: what the events anchored of it; none where they are not known yet.
+        course: what the events anchored of it, or what others saw of the events; none where neither is known.
 
     Attributes:
         reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
@@ -64,7 +65,7 @@ class Checker:
         verifiers: Collection[VerifierKey],
         opener: Opener | None,
         judge: Judge | Deferred | Unjudged | None = None,
-        course: Course | None = None,
+        course: Course | Sightings | None = None,
     ) -> None:
         self.announced: dict[UUID, Announced] = {}
         self.reached: tuple[Frontier, bytes] | None = None
@@ -74,7 +75,7 @@ class Checker:
         self._opener = opener
         self._judge = judge or Unjudged()
         self._place = str(report.ledger)
-        self._course = course or Anchored().course(report.ledger, None)
+        self._course: Course | Sightings = course or Anchored().course(report.ledger, None)
         self._frontier = Frontier()
         self._whole = True  # no gap so far, so the tree can be computed
         self._leaf_faults = False  # whether a leaf itself was found edited, which alone makes another tree

@@ -17,9 +17,12 @@ and, for each record of it:
        before the plan. An early disposal (two people ordered it) asks for neither
     7. the key of every group that it was ever wrapped under is destroyed
 
-All times are the vault's own: nobody outside vouches for them yet, so they are called self-asserted. Not checked,
-because it cannot be: what a later rule book would have added for records that nobody can open any more, and anything
-about people whose accounts an identity provider keeps.
+Times are the vault's own, and called self-asserted, unless an independent witness or a time-stamp covers the event with
+which the keys began to die (vault.outside). Then 6 is judged by the earlier of the two: an outside time says that
+something existed by then, so one before keep_until convicts, and a clock that ran ahead excuses nothing. One that is
+later agrees with the vault, and is no proof that the event was new. Not checked, because it cannot be: what a later
+rule book would have added for records that nobody can open any more, and anything about people whose accounts an
+identity provider keeps.
 
 ``vault.judge`` decides so for a whole ledger as its entries go by. ``Explainer`` decides for single entries, for
 whoever wants to read them, from what the register knows: 4 and the dating in 6 are left to ``verify``, which alone
@@ -29,7 +32,8 @@ reads the ledger. Whoever could have forged those holds the key that signs check
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -43,6 +47,7 @@ from vault.core.errors import EvidenceError, Missing
 from vault.core.groups import due_at, stem_of
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.selection import Selection
+from vault.outside import OutsideTime, time_of
 from vault.register import Register
 from vault.verdict import Erasure
 
@@ -50,6 +55,8 @@ Dated = Callable[[str, int, int, int], bool]
 """Says of (ledger, position) whether an event below a position dated it, to a moment (microseconds) or earlier."""
 
 UNEXPLAINED = "its envelope is not there and no erasure explains it"
+Vouch = Callable[[int], OutsideTime | None]
+"""Returns when others say that an event, by its position, existed at the latest."""
 Load = Callable[[UUID, str], Selection]
 """Returns the selection of a ledger that a digest names; raises Missing or Modified."""
 
@@ -63,6 +70,7 @@ class Evidence:
     Attributes:
         dated: whether a record was dated in time; None leaves it unasked.
         doubt: why none of it is believed; empty where nothing is against it.
+        vouch: who outside vouches for times; None leaves all of them self-asserted.
     """
 
     tenant: str
@@ -70,6 +78,7 @@ class Evidence:
     load: Load
     dated: Dated | None = None
     doubt: str = ""
+    vouch: Vouch | None = None
 
 
 class Case:
@@ -85,7 +94,11 @@ class Case:
         self.planned = self.final = Selection()
         self._ledger = UUID(told.disposal.ledger)
         self._expired = told.disposal.kind == "expiry"
-        self._until = instant(told.at)
+        self.outside = None if evidence.vouch is None else evidence.vouch(told.seq)
+        self._at = told.at
+        if self.outside is not None and self.outside.independent:
+            self._at = min(told.at, int(self.outside.at.timestamp()) * 1_000_000)
+        self._until = instant(self._at)
         self._dead = evidence.destructions.dead.get(told.disposal.ledger, frozenset())
         self._tenant = evidence.tenant
         self._dated = evidence.dated
@@ -109,14 +122,19 @@ class Case:
             if self._dated is not None and not self._dated(leaf.ledger, leaf.seq, told.disposal.seq, told.at):
                 return "it had no date, and none was told before the plan"
         elif leaf.keep_until > self._until:
-            return f"it was to be kept until {leaf.keep_until}"
+            seen = "" if self._at == self.told.at else f", and others saw by {self._until} that its key was to die"
+            return f"it was to be kept until {leaf.keep_until}{seen}"
         return None
 
     def erasure(self, count: int = 0) -> Erasure:
         """Return the case as reports tell of it."""
         told = self.told
         people = tuple(one.person for one in told.approved(self._tenant))
-        return Erasure(told.disposal.id, told.disposal.kind, count, self._until, people, told.done)
+        made = Erasure(told.disposal.id, told.disposal.kind, count, instant(told.at), people, told.done)
+        if (seen := self.outside) is None:
+            return made
+        at = instant(int(seen.at.timestamp()) * 1_000_000)
+        return replace(made, outside=at, outside_by=seen.by, independent=seen.independent)
 
     def _read(self, evidence: Evidence) -> str | None:
         """Step 3."""
@@ -145,7 +163,7 @@ class Case:
                 if move.group not in self._dead:
                     self._set_aside(moved, f"the key of group {move.group}, which it was moved to, is not destroyed")
                 due = due_at(stem_of(move.group))
-                if self._expired and due is not None and due * 1_000_000 > told.at:
+                if self._expired and due is not None and due * 1_000_000 > self._at:
                     self._set_aside(moved, f"it was moved to group {move.group}, whose month was not over")
         except EvidenceError as error:
             return f"what was held or moved cannot be told: {words(error)}"
@@ -171,7 +189,12 @@ class Explainer:
         self._known = known
         self._told = known.of(str(ledger))
         self._dead = known.dead.get(str(ledger), frozenset())
-        self._evidence = Evidence(vault.tenant, known, lambda place, digest: selections.load(vault, place, digest))
+        self._evidence = Evidence(
+            vault.tenant,
+            known,
+            lambda place, digest: selections.load(vault, place, digest),
+            vouch=partial(time_of, vault.checkpoints, vault.events),
+        )
 
     def of(self, leaf: RecordLeaf) -> Erasure | str:
         """Return which disposal destroyed a record, or why none did. Its envelope may still stand there.

@@ -176,6 +176,11 @@ def read_note(checkpoints: Checkpoints, ledger: UUID, size: int) -> str | None:
     return None if data is None else data.decode("utf-8", "replace")
 
 
+def is_kept(checkpoints: Checkpoints, ledger: UUID, size: int, suffix: str) -> bool:
+    """Say whether a file is there; unverified."""
+    return _file(checkpoints.outside(ledger), size, suffix).exists()
+
+
 def sizes(checkpoints: Checkpoints, ledger: UUID, suffix: str = "") -> list[int]:
     """Return for which sizes something is kept, ascending; unverified."""
     try:
@@ -267,7 +272,7 @@ def _problems(
     if signed is not None and newest > signed.size:
         yield f"others saw {newest} events of this vault, and it has {signed.size}: it was set back"
     for told, suffix, done in ((known.witnessed, "note", "cosigned"), (known.stamped, "tsr", "stamped")):
-        if told and not _file(checkpoints.outside(ledger), told, suffix).exists():
+        if told and not is_kept(checkpoints, ledger, told, suffix):
             yield f"the checkpoint of {told} events was {done}, and the file that shows it is gone"
     why = unmet(checkpoints, ledger, now_us)
     yield from why

@@ -64,9 +64,13 @@ class Erasure:
 
     Attributes:
         count: records of the ledger that are gone by it.
-        at: when their keys began to die, RFC 3339 UTC. The vault's own clock: nobody outside vouches for it yet.
+        at: when their keys began to die, RFC 3339 UTC, by the vault's own clock.
         approvers: pseudonymous ids of those who signed.
         done: whether it says that it is over.
+        outside: when others had seen that the keys were to die, RFC 3339 UTC; empty where nobody had: the time is
+            self-asserted then.
+        outside_by: who saw it.
+        independent: whether they are not the vault's own; only then does their time count.
     """
 
     disposal: str
@@ -75,6 +79,9 @@ class Erasure:
     at: str
     approvers: tuple[str, ...]
     done: bool
+    outside: str = ""
+    outside_by: tuple[str, ...] = ()
+    independent: bool = False
 
     @property
     def early(self) -> bool:
@@ -100,6 +107,7 @@ class LedgerReport:
         unsealed: entries that no checkpoint covers yet.
         cleared: whether the tree is the one that was signed, so that an entry no fault names is what was written; false
             too where entries are gone and the tree cannot be computed.
+        problems: what is no fault and has to be known, such as evidence from outside that is gone.
         size, root, origin: the checkpoint it was checked against; size 0 where there is none.
         frozen: of a frozen ledger: its good head, which is the checkpoint here, and what it lost.
         beyond: entries that stand behind the good head of a frozen ledger, and count for nothing.
@@ -122,6 +130,7 @@ class LedgerReport:
     faults: list[Fault] = field(default_factory=list)
     counts: dict[Verdict, int] = field(default_factory=dict)
     erasures: list[Erasure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     frozen: Frozen | None = None
     beyond: int = 0
 
