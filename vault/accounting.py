@@ -123,6 +123,8 @@ def _away(vault: Vault, ledger: UUID, names: Sequence[str], told: Sequence[Event
 
 def _size(vault: Vault, ledger: UUID) -> int:
     """Return how many entries there are; those that a commit left unsigned are signed when they are read."""
+    if vault.checkpoints.is_frozen(ledger):
+        return 0 if (good := vault.checkpoints.read(ledger)) is None else good.size
     head = transact(vault.engine, lambda connection: store.read_head(connection, ledger))
     checkpoint = vault.checkpoints.read(ledger)
     return max(0 if head is None else head.size, 0 if checkpoint is None else checkpoint.size)

@@ -35,6 +35,8 @@ def provision(vault: Vault, months: int = 1, step: Callable[[], None] = lambda: 
     since = (datetime.fromtimestamp(now, UTC) - LATELY).strftime("%Y-%m-%d")
     for row in transact(vault.engine, store.ledgers):
         step()
+        if vault.checkpoints.is_frozen(row.ledger_id):
+            continue  # nothing is written to it any more
         with translated(), vault.engine.connect() as connection:
             lately = {stem_of(one[1]) for one in groups.epochs(connection, row.ledger_id) if one[4] >= since}
         # Imports write to months that are over, which nothing follows.

@@ -134,6 +134,8 @@ def find(vault: Vault, ledger: Ledger, ids: Iterable[str]) -> dict[str, Target]:
     key = vault.ring.open_ledger_key(vault.tenant_key, ledger.id, ledger.row.id_key)
     tags = {one: id_tag(key, one) for one in ids}
     known = transact(vault.engine, lambda connection: store.find_tags(connection, ledger.id, list(tags.values())))
+    if vault.checkpoints.is_frozen(ledger.id):
+        known = {tag: seq for tag, seq in known.items() if seq < ledger.size}
     leaves = _proved(vault, ledger, known.values())
     found = {}
     for one, tag in tags.items():

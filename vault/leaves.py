@@ -72,6 +72,9 @@ class _Known(NamedTuple):
 
 def _checkpoint(vault: Vault, ledger: UUID, last: int) -> Checkpoint:
     checkpoint = vault.checkpoints.read(ledger)
+    if checkpoint is not None and checkpoint.size <= last and vault.checkpoints.is_frozen(ledger):
+        what = "entries stand behind the good head of a frozen ledger: keep a copy, and delete their rows as the owner"
+        raise Missing(what, str(ledger), checkpoint.size)
     if checkpoint is None or checkpoint.size <= last:  # a commit that died left entries unsigned
         append(vault.engine, vault.checkpoints, ledger, lambda _connection: ())
         checkpoint = vault.checkpoints.read(ledger)

@@ -33,7 +33,7 @@ EVENTS = "events"
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """One ledger: its row and the genesis leaf that says what it is."""
+    """One ledger: its row and the genesis leaf that says what it is. ``size`` of a frozen one is its good head's."""
 
     row: LedgerRow
     genesis: GenesisLeaf
@@ -223,5 +223,7 @@ def _read(vault: Vault, row: LedgerRow) -> Ledger:
         announced = vault.register.standing().ledgers.get(place)
         if announced not in (None, canonical.b64(leaf_hash(data))):
             raise Forked("the genesis leaf is not the one that was announced", place, 0)
+    if (frozen := vault.register.latest.frozen.get(place)) is not None:
+        return Ledger(row, genesis, frozen.recovery.size)
     head = transact(vault.engine, lambda connection: store.read_head(connection, row.ledger_id))
     return Ledger(row, genesis, head.size if head else 0)

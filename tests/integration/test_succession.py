@@ -7,40 +7,29 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from retention import holding
-from tests.support.acting import granted, happened, hire, keyed
+from retention import dating, disposal, holding
+from tests.support.acting import granted, happened, hire, keyed, later
 from tests.support.breaking import Killed, broken
 from tests.support.decisions import as_file, decision, decisions, spelled
+from tests.support.losing import ANCHORED, WHOLE, WHY, anchored, cut, faults, recovered, reports, sent
 from tests.support.tampering import Crime, Found, missing
 from tests.support.vault import Installation
-from vault import anchoring, events, grants, incremental, intake, ledgers, reading, receipts, succession
+from vault import anchoring, events, grants, incremental, intake, ledgers, reading, receipts, signing, succession
 from vault.context import Vault
-from vault.core import canonical
-from vault.core.errors import Denied, Forked, LedgerFrozen, UsageError, VaultError
-from vault.core.leaf import EventLeaf
-from vault.core.tree import Frontier, leaf_hash
+from vault.core.errors import Denied, Forked, LedgerFrozen, Missing, UsageError, VaultError
 from vault.linking import append
 from vault.recordline import RecordLine
-from vault.settling import Result, Status
-from vault.verdict import Depth, LedgerReport, Verdict
-
-ANCHORED, WHOLE = 11, 21
-"""Entries of ledger hk under its anchor, and under its checkpoint; each but the genesis leaf is a record."""
-WHY = "a disk died, and the dump was a day old"
+from vault.settling import Status
+from vault.verdict import Depth, Verdict
 
 
 @pytest.fixture(scope="module")
 def whole(bare: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Ledger hk with two batches, an anchor between them. Nobody changes it."""
-    with bare.copied(tmp_path_factory.mktemp("whole") / "home") as site:
-        site.ingest("hk", decisions(10))
-        with site.opened() as vault:
-            anchoring.anchor(vault, every=0)
-        site.ingest("hk", decisions(10, 11))
+    """Nobody changes it."""
+    with anchored(bare, tmp_path_factory.mktemp("whole") / "home") as site:
         yield site
 
 
@@ -48,32 +37,6 @@ def whole(bare: Installation, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def site(whole: Installation, tmp_path: Path) -> Iterator[Installation]:
     with whole.copied(tmp_path / "home") as copy:
         yield copy
-
-
-def cut(site: Installation, name: str, size: int) -> Crime:
-    """Leave a ledger's first entries, as an older dump of it would, and the events as they are."""
-    crime = Crime.against(site)
-    leaves = crime.leaves(name)
-    crime.delete(name, size, 10**6)
-    crime.set_head(name, leaves[:size])
-    return crime
-
-
-def recovered(site: Installation, name: str = "hk", **more: Any) -> succession.Step:
-    with site.opened() as vault:
-        return succession.succeed(vault, name, WHY, **more)
-
-
-def sent(site: Installation, name: str, numbers: range) -> list[Result]:
-    return site.ingest(name, [(at, spelled(decision(at))) for at in numbers])
-
-
-def reports(site: Installation, depth: Depth = Depth.ENVELOPES) -> dict[str, LedgerReport]:
-    return {one.name: one for one in site.audit(depth)}
-
-
-def faults(report: LedgerReport) -> set[Found]:
-    return {Found(one.verdict, report.name, one.seq, one.last) for one in report.faults}
 
 
 def test_an_older_dump_is_recovered(site: Installation) -> None:
@@ -228,6 +191,22 @@ def test_nothing_is_recovered_while_the_events_are_behind(site: Installation) ->
         recovered(site)
 
 
+def test_jobs_and_disposals_go_on_beside_a_frozen_ledger(site: Installation) -> None:
+    crime = cut(site, "hk", 16)
+    recovered(site, unproved="lose")
+    with site.retaining() as vault:
+        assert signing.sign_all(vault) == 0
+        assert anchoring.anchor(vault, every=0) == 1  # the successor
+        dating.date_all(vault)
+        assert holding.inherit_all(vault)["holds"] == 0
+        after = later(vault, 12 * 365 * 86_400_000_000)
+        with pytest.raises(Missing, match="behind the good head of a frozen ledger"):
+            disposal.plan_due(after)
+        crime.delete("hk", ANCHORED, 16)
+        plans = disposal.plan_due(after)
+        assert sum(one.entries for one in plans if one.ledger == crime.uuid("hk")) == ANCHORED - 1
+
+
 def test_without_its_checkpoint_nobody_can_say_what_is_lost(site: Installation) -> None:
     cut(site, "hk", ANCHORED)
     (site.checkpoints("hk") / "checkpoint").unlink()
@@ -347,91 +326,8 @@ def test_the_command_and_the_list_say_what_is_lost(site: Installation) -> None:
     assert verified.exit_code == Verdict.MISSING.exit_code
     (told,) = (one for one in json.loads(verified.stdout)["ledgers"] if one["name"] == "hk")
     assert (told["frozen"]["lost_first"], told["frozen"]["lost_end"]) == (ANCHORED, WHOLE)
+    assert json.loads(verified.stdout)["besides_recorded_losses"] == "OK"
+    assert "besides the losses that are recorded: OK" in site.run("verify").stdout
     assert site.run("ledger", "succeed", "hk", "--reason", WHY, "--new-name", "hk-9").exit_code == 2
     with site.opened() as vault:  # the worker's alarm is not deafened by what is known
         assert incremental.verify(vault).worst is None
-
-
-def _frozen_as(vault: Vault, **changes: Any) -> EventLeaf:
-    """Have the event of a recovery say something else, as a dishonest operator's own program would."""
-    facts = {
-        "ledger": str(next(one.id for one in ledgers.listing(vault) if one.row.name == "hk")),
-        "name": "hk",
-        "size": ANCHORED,
-        "root": changes.pop("root"),
-        "proved": ANCHORED,
-        "end": WHOLE,
-        "end_root": canonical.b64(bytes(32)),
-        "successor_name": "hk-2",
-        "successor": "3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634",
-        **changes,
-    }
-    events.record(vault, "ledger.frozen", facts)
-    return happened(vault, "ledger.frozen")[-1]
-
-
-def test_a_loss_cannot_be_made_to_look_smaller(site: Installation) -> None:
-    """The event says the ledger ended where it was cut: the checkpoint from before, and the anchor, say otherwise."""
-    with site.opened() as vault:
-        anchoring.anchor(vault, every=0)
-        outside = vault.checkpoints.read(site.ledger("hk"))
-    assert outside is not None
-    assert outside.size == WHOLE
-    crime = cut(site, "hk", ANCHORED)
-    root = _root(crime, ANCHORED)
-    with site.opened() as vault:
-        _frozen_as(vault, root=root, end=ANCHORED, end_root=root)
-        vault.checkpoints.freeze(crime.uuid("hk"), ANCHORED, canonical.unb64(root, 32))
-    told = {one.what for one in reports(site)["hk"].faults if one.verdict is Verdict.FORKED}
-    assert any("from before" in what for what in told), told
-    assert any("anchor" in what for what in told), told
-
-
-def test_a_false_good_root_shows(site: Installation) -> None:
-    crime = cut(site, "hk", ANCHORED)
-    outside = canonical.b64(bytes(32))
-    with site.opened() as vault:
-        before = vault.checkpoints.read(crime.uuid("hk"))
-        assert before is not None
-        _frozen_as(vault, root=outside, end_root=canonical.b64(before.root))
-        vault.checkpoints.freeze(crime.uuid("hk"), ANCHORED, bytes(32))
-    assert Verdict.FORKED in reports(site)["hk"].counts
-
-
-def test_a_genesis_that_names_another_recovery_shows(site: Installation) -> None:
-    crime = cut(site, "hk", ANCHORED)
-    root = _root(crime, ANCHORED)
-    with site.opened() as vault:
-        before = vault.checkpoints.read(crime.uuid("hk"))
-        assert before is not None
-        told = _frozen_as(vault, root=root, end_root=canonical.b64(before.root))
-        false = f"{crime.uuid('hk')}:{ANCHORED}:{root}:{ANCHORED}"
-        ledgers.make(vault, UUID(told.facts["successor"]), "hk-2", "decisions", ("HK",), (), false)
-        ledgers.announce(vault, ledgers.get(vault, "hk-2"))
-        ledgers.make(vault, UUID(int=7, version=4), "tw", "decisions", ("TW",), (), false)
-        ledgers.announce(vault, ledgers.get(vault, "tw"))
-    found = reports(site)
-    assert faults(found["hk-2"]) == {Found(Verdict.FORKED, "hk-2", 0)}
-    assert faults(found["tw"]) == {Found(Verdict.FORKED, "tw", 0)}
-
-
-def test_the_checkpoint_from_before_is_evidence(site: Installation) -> None:
-    cut(site, "hk", ANCHORED)
-    recovered(site)
-    (site.checkpoints("hk") / "lost").unlink()
-    found = faults(reports(site)["hk"])
-    assert Found(Verdict.FORKED, "hk", None) in found
-    assert missing("hk", ANCHORED, WHOLE - 1) <= found
-
-
-def test_what_is_left_of_a_frozen_ledger_is_still_watched(site: Installation) -> None:
-    crime = cut(site, "hk", ANCHORED)
-    recovered(site)
-    crime.delete("hk", 4, 5)
-    assert missing("hk", 4, 4) <= faults(reports(site)["hk"])
-
-
-def _root(crime: Crime, size: int) -> str:
-    frontier = Frontier()
-    frontier.extend(leaf_hash(one) for one in crime.leaves("hk")[:size])
-    return canonical.b64(frontier.root())
