@@ -9,7 +9,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -69,6 +69,9 @@ class Archive:
                 self._zip.close()
                 self._file.flush()
                 os.fsync(self._file.fileno())
+            else:
+                with suppress(OSError):  # what went wrong is told already
+                    self._zip.close()
         finally:
             self._file.close()
 

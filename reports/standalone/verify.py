@@ -985,8 +985,9 @@ def check_chain(
     trusted = {one.fingerprint(hashes.SHA256()) for one in roots}
     here, above = signer, 0
     while True:
-        check_certificate(here, at, None if here is signer else above - 1)
-        if here.fingerprint(hashes.SHA256()) in trusted:
+        anchor = here.fingerprint(hashes.SHA256()) in trusted
+        check_certificate(here, at, None if here is signer else above - 1, anchor)
+        if anchor:
             return here
         following = next((one for one in [*roots, *certificates] if one is not here and issued(here, one)), None)
         if following is None or above == 8:
@@ -1002,8 +1003,13 @@ def issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def check_certificate(one: x509.Certificate, at: datetime, below: int | None) -> None:
-    """Args: below: how many authorities stand under it, None for the signer."""
+def check_certificate(one: x509.Certificate, at: datetime, below: int | None, anchor: bool) -> None:
+    """Check one certificate of a chain.
+
+    Args:
+        below: how many authorities stand under it, None for the signer.
+        anchor: it is trusted itself, so it need not say that it is an authority's (RFC 5280 section 6.1).
+    """
     try:
         begins, ends = one.not_valid_before_utc, one.not_valid_after_utc
     except AttributeError:  # cryptography before 42
@@ -1019,7 +1025,7 @@ def check_certificate(one: x509.Certificate, at: datetime, below: int | None) ->
             raise Bad("a certificate may not issue others")
         elif extension.critical and isinstance(value, (x509.UnrecognizedExtension, x509.NameConstraints)):
             raise Bad("a certificate has a critical extension that is not understood")
-    if below is not None and not authority:
+    if below is not None and not authority and not anchor:
         raise Bad("a certificate is not an authority's")
 
 
