@@ -172,7 +172,8 @@ def list_ledgers() -> None:
     """List the ledgers."""
     with opened_vault() as vault:
         found, frozen = ledgers.listing(vault), vault.register.standing().frozen
-    say(ledger_words(found, frozen), ledger_rows(found, frozen))
+        rows = ledger_rows(found, frozen, vault.checkpoints)
+    say(ledger_words(found, frozen), rows)
 
 
 @main.command()

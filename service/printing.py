@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from retention.keeping import Adoption
+from vault.checkpoints import Checkpoints
 from vault.core import canonical
 from vault.core.errors import UsageError
 from vault.core.succession import Frozen
@@ -148,7 +149,9 @@ def ledger_words(found: Sequence[Ledger], frozen: Mapping[str, Frozen]) -> str:
     )
 
 
-def ledger_rows(found: Sequence[Ledger], frozen: Mapping[str, Frozen]) -> list[dict[str, Any]]:
+def ledger_rows(
+    found: Sequence[Ledger], frozen: Mapping[str, Frozen], checkpoints: Checkpoints
+) -> list[dict[str, Any]]:
     """Return the same for machines."""
     known = {str(one.id) for one in found}
     rows: list[dict[str, Any]] = [
@@ -159,7 +162,7 @@ def ledger_rows(found: Sequence[Ledger], frozen: Mapping[str, Frozen]) -> list[d
             "entries": one.size,
             "jurisdictions": list(one.genesis.jurisdictions),
             "rules": list(one.genesis.rules),
-            "verifier": one.genesis.verifiers[0],
+            "verifier": str(checkpoints.verifier(one.id)),
             "predecessor": one.genesis.predecessor or None,
             "frozen": frozen_document(frozen.get(str(one.id))),
         }

@@ -38,12 +38,14 @@ class Token(Struct):
 
 
 class LedgerView(Struct):
-    """What a producer needs to check receipts with: the ledger's origin and the key that signs its checkpoints."""
+    """What a producer needs to check receipts with: the ledger's origin, the key that signs its checkpoints, and every
+    key that ever did, oldest first: what older receipts are checked with."""
 
     ledger: str
     name: str
     origin: str
     verifier: str
+    verifiers: list[str]
     jurisdictions: list[str]
 
 

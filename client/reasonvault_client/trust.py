@@ -1,8 +1,8 @@
 """Whose signatures count: the vault's verifier key, given by the application or trusted on first use.
 
 Trust on first use is as good as the first answer. Whoever can get the key by another way should pass ``verifier``. The
-pin file beside the spool has one verifier key a line; when the vault's owner announces a new key, replace the file, or
-pass it.
+pin file beside the spool has one verifier key a line; when the vault's owner announces a new key, add it as a line and
+start again, or pass both.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ class Trust:
                 texts = files.create_once(self._pin, f"{said.verifiers[0]}\n".encode()).decode().split()
             except OSError as error:
                 raise SpoolBroken(f"cannot write {self._pin}: {error.strerror}") from None
-            if _trusted(texts, self._origin) != said:
+            pinned = _trusted(texts, self._origin)
+            if not _within(said, pinned):
                 raise VerifierChanged(f"trusted before: {self._pin}")
+            said = pinned
         self._trusted = said
 
     def check(self, data: bytes, record: bytes) -> receipts.Receipt:
@@ -89,7 +91,7 @@ class Trust:
 
     def compare(self, description: bytes) -> None:
         """Raise VerifierChanged where the vault shows another key than the one trusted so far."""
-        if self._first_use and self._trusted is not None and self._read(description) != self._trusted:
+        if self._first_use and self._trusted is not None and not _within(self._read(description), self._trusted):
             raise VerifierChanged(f"trusted before: {self._pin or 'in this process'}")
 
     def _read(self, description: bytes) -> Trusted:
@@ -103,6 +105,11 @@ class Trust:
         if self._origin is not None and said.origin != self._origin:
             raise VerifierChanged(f"expected origin: {self._origin}")
         return found
+
+
+def _within(said: Trusted, trusted: Trusted) -> bool:
+    """Say whether all that the vault shows is trusted: while its key changes, the pin file has two."""
+    return said.origin == trusted.origin and set(said.verifiers) <= set(trusted.verifiers)
 
 
 def _trusted(texts: Sequence[str], origin: str | None) -> Trusted:

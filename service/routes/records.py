@@ -241,6 +241,7 @@ async def ledger_view(request: AnyRequest, ledger: FromPath[str]) -> Response[by
         found.row.name,
         checkpoints.origin(found.id),
         str(checkpoints.verifier(found.id)),
+        [str(key) for key in checkpoints.verifiers(found.id)],
         list(found.genesis.jurisdictions),
     )
     return common.answered(view)

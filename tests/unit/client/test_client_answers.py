@@ -215,6 +215,16 @@ def test_first_use_is_remembered_and_a_change_is_told(tmp_path: Path) -> None:
         second.compare(description(verifier(2)))
 
 
+def test_a_second_key_in_the_pin_file_while_the_vault_changes_its_key(tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    pin.write_text(f"{verifier(1)}\n{verifier(2)}\n")
+    trust = Trust(None, None, pin, None)
+    for shown in (1, 2):
+        trust.compare(description(verifier(shown)))
+    with pytest.raises(VerifierChanged):
+        trust.compare(description(verifier(3)))
+
+
 def test_two_processes_that_trust_different_keys_first(tmp_path: Path) -> None:
     one, two = (Trust(None, None, tmp_path / "pin", None) for _ in range(2))
     one.adopt(description(verifier(1)))
