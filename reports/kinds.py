@@ -10,6 +10,9 @@ from vault.core.errors import UsageError
 
 _MODULES: Final = {
     "evidence": "reports.evidence",
+    "integrity": "reports.integrity.kind",
+    "cost": "reports.cost.kind",
+    "threshold": "reports.threshold.kind",
 }
 
 NAMES: Final = tuple(_MODULES)

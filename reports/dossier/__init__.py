@@ -1,0 +1,1 @@
+"""The dossier: one conversation, every attempt, retry, review and execution of it, with its proofs."""
