@@ -23,7 +23,7 @@ from reports.look import Brand, Look
 from service.signers import report_signer
 from vault.context import Vault
 from vault.core.errors import UsageError
-from vault.outside import assured
+from vault.outside import for_reports
 
 FOLDER = "branding"
 _MOST_LOGO_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def desk_of(home: Path, vault: Vault, language: str | None = None) -> Iterator[D
     """
     look = _look(home / FOLDER, language)
     with report_signer(home, vault) as signer:
-        yield Desk(look, signer, assured)
+        yield Desk(look, signer, for_reports)
 
 
 def _look(folder: Path, language: str | None) -> Look:
