@@ -97,6 +97,8 @@ class CertificateFacts:
             run had tried all of them and taken them away.
         copies: what may still exist elsewhere, and until when.
         destroyed_at: when the last key died; "" where nothing was left to destroy.
+        outside_at, outside_by: when others had seen that the destruction had begun, and who; "" where nobody had.
+        outside_independent: whether they are not the vault's own.
     """
 
     disposal: str
@@ -143,3 +145,6 @@ class CertificateFacts:
     done_at: str
     issued_at: str
     events: Mapping[str, int]
+    outside_at: str = ""
+    outside_by: tuple[str, ...] = ()
+    outside_independent: bool = False

@@ -10,6 +10,10 @@
 Where a disposal stands is what the events say, so whoever runs it again goes on: before 7 from 5, after it from 8. What
 survived once (it was held, and moved) is an exception of this disposal for good, and is planned anew when it is free.
 
+Where others vouch for the vault's history (vault.outside), destruction begins some minutes after what is due is due, as
+far as clocks may be apart; and where the policy is ``closed``, no key dies before they have seen that it is to: between
+7 and 8 the same call stops, and goes on once they have.
+
 One at a time for each ledger: whoever disposes, re-keys or replays holds a lock, and while a disposal is past its
 commit point no other begins. Should its doomed have been moved on all the same, the groups that they are in die too.
 """
@@ -24,9 +28,9 @@ from retention.history import History
 from retention.judging import Sight
 from retention.looking import Progress, look
 from retention.plan import chain, judge_of, manifest_of, quiet
-from vault import events, generations, journal, ledgers, moving, selections, shred, whereabouts
+from vault import events, generations, journal, ledgers, moving, outside, selections, shred, whereabouts
 from vault.context import Vault
-from vault.core import canonical
+from vault.core import canonical, leaf
 from vault.core import disposal as rules
 from vault.core.errors import Denied, Forked, Missing, Unavailable, Unknown, UsageError, VaultError
 from vault.core.governance import Disposal
@@ -35,6 +39,7 @@ from vault.core.selection import Selection
 from vault.core.standing import Standing
 from vault.events import Event, Ruling
 from vault.ledgers import Ledger
+from vault.policy import CLOCKS_APART
 
 _TRIES: Final = 5
 MOST_AT_ONCE: Final = 40
@@ -95,10 +100,12 @@ def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
 
     Raises:
         Unknown: there is no such disposal.
-        Denied: it is cancelled, not approved, or cooling off; or an approver's key was removed.
+        Denied: it is cancelled, not approved, or cooling off; or an approver's key was removed; or others saw it begin
+            before it was due.
         Modified, Missing: what is stored is not what was planned. Nothing was destroyed, unless it had begun before.
         Unavailable: the provider, the journal or the database is out of reach, somebody else works on the keys of this
-            ledger, or another disposal of it has begun to destroy: the same call goes on later.
+            ledger, another disposal of it has begun to destroy, or a closed policy waits for witnesses: the same call
+            goes on later.
         UsageError: the vault is not opened for retention, or more groups would die than one event can tell of.
     """
     with journal.deciding(vault.rewraps, UUID(find(vault, name).ledger)):
@@ -109,6 +116,7 @@ def run(vault: Vault, name: str, progress: Progress = quiet) -> Outcome:
             if (why := rules.why_not_now(disposal, vault.clock())) is not None:
                 raise Denied(why)
             _require_first(vault, disposal)
+            _require_vouched(vault, disposal)
             if not _settle(vault, ledger_of(vault, disposal), disposal, progress):
                 _end(vault, disposal, 0, 0, 0)
                 return Outcome(name, disposal.ledger, 0, disposal.count, 0)
@@ -157,6 +165,25 @@ def _require_first(vault: Vault, disposal: Disposal) -> None:
     to keys that nobody decided to destroy."""
     for one in rules.begun(vault.register.standing().governance, UUID(disposal.ledger)):
         raise Unavailable(f"disposal {one.id} of this ledger has begun to destroy: run that one to its end first")
+
+
+def _require_vouched(vault: Vault, disposal: Disposal) -> None:
+    """Raise where the policy of witnesses says to wait (``Unavailable``), or where their clocks may be behind the date
+    that they are to confirm (``Denied``)."""
+    outside.require_met(vault)
+    begins = disposal.due + int(CLOCKS_APART.total_seconds())
+    if disposal.due and vault.checkpoints.policy().active and vault.clock() < begins * 1_000_000:
+        raise Denied(f"it was due a moment ago, and clocks differ: its destruction begins at {leaf.instant(begins)}")
+
+
+def _require_seen(vault: Vault, disposal: Disposal) -> None:
+    """Between 7 and 8: raise where others have still to see that it begins (``Unavailable``), or saw that before it was
+    due (``Denied``): this clock ran ahead, and its keys stay."""
+    outside.require_covered(vault, disposal.destroying_seq)
+    seen = outside.time_of(vault.checkpoints, vault.events, disposal.destroying_seq)
+    if seen is not None and seen.independent and seen.at.timestamp() < disposal.due:
+        at, due = leaf.instant(int(seen.at.timestamp())), leaf.instant(disposal.due)
+        raise Denied(f"others saw by {at} that it begins, and it was due at {due}: this clock ran ahead, no key dies")
 
 
 def _set_aside(vault: Vault, ledger: UUID, history: History, disposal: Disposal) -> Selection:
@@ -229,6 +256,7 @@ def _commit(vault: Vault, ledger: Ledger, disposal: Disposal, manifest: bytes, c
 
 def _forward(vault: Vault, disposal: Disposal) -> Outcome:
     """Steps 8 to 10, for a disposal past its commit point. Each may have been done before."""
+    _require_seen(vault, disposal)
     ledger = UUID(disposal.ledger)
     history = History.read(vault)
     told = _destroying(history, disposal)

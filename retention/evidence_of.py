@@ -21,7 +21,7 @@ from retention.certified import MOST_RANGES, ApproverFacts, CertificateFacts, Ke
 from retention.destroying import find, ledger_of
 from retention.history import NAMES, History, Step
 from retention.judging import EXCEPTIONS, Applied
-from vault import chains, chronicle, selections, trace, whereabouts
+from vault import chains, chronicle, outside, selections, trace, whereabouts
 from vault.context import Vault
 from vault.core import canonical, leaf
 from vault.core import disposal as rules
@@ -148,7 +148,17 @@ def collect(vault: Vault, name: str) -> CertificateFacts:
         done_at=_seconds(done.at),
         issued_at=_seconds(vault.clock()),
         events={word: step.seq for word, step in steps.items()},
+        **_outside(vault, final),
     )
+
+
+def _outside(vault: Vault, final: Step | None) -> dict[str, Any]:
+    """Return what others say about when the destruction had begun."""
+    seen = None if final is None else outside.time_of(vault.checkpoints, vault.events, final.seq)
+    if seen is None:
+        return {}
+    at = leaf.instant(int(seen.at.timestamp()))
+    return {"outside_at": at, "outside_by": seen.by, "outside_independent": seen.independent}
 
 
 def document(facts: CertificateFacts) -> dict[str, Any]:

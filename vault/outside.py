@@ -19,8 +19,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from vault import rounds, stamping
@@ -29,8 +28,7 @@ from vault.context import Vault
 from vault.core import cosignature
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Modified, Unavailable
-from vault.durable import make_directory, replace
-from vault.keys import disk
+from vault.outsidefiles import is_kept, load, sizes
 from vault.policy import Authority, Policy, Witness
 
 __all__ = [
@@ -47,13 +45,12 @@ __all__ = [
     "covering",
     "for_reports",
     "kept",
+    "require_covered",
     "require_met",
+    "sizes",
     "time_of",
     "unmet",
 ]
-
-_DIGITS: Final = 20
-_MOST_BYTES: Final = 1_000_000
 
 
 class Cosigned(NamedTuple):
@@ -127,21 +124,6 @@ class Assured(NamedTuple):
     problems: tuple[str, ...]
 
 
-def keep(checkpoints: Checkpoints, ledger: UUID, size: int, suffix: str, data: bytes) -> None:
-    """Keep one file, whole or not at all, on the disk before this returns.
-
-    Raises:
-        Unavailable: it cannot be written.
-    """
-    folder = checkpoints.outside(ledger)
-    if not folder.is_dir():
-        make_directory(folder)
-    if suffix == "tsr":
-        disk.write_file(_file(folder, size, suffix), data)
-    else:
-        replace(_file(folder, size, suffix), data.decode())
-
-
 def kept(place: Vault | Checkpoints, ledger: UUID) -> list[Outside]:
     """Return everything that verifies, by size. Reads and verifies all of it: see ``covering`` for one entry."""
     checkpoints = _of(place)
@@ -168,30 +150,6 @@ def time_of(checkpoints: Checkpoints, ledger: UUID, seq: int) -> OutsideTime | N
         if not anybody:
             break
     return own
-
-
-def read_note(checkpoints: Checkpoints, ledger: UUID, size: int) -> str | None:
-    """Return the checkpoint that is kept for a size, as it lies there; None where there is none."""
-    data = _bytes(_file(checkpoints.outside(ledger), size, "note"))
-    return None if data is None else data.decode("utf-8", "replace")
-
-
-def is_kept(checkpoints: Checkpoints, ledger: UUID, size: int, suffix: str) -> bool:
-    """Say whether a file is there; unverified."""
-    return _file(checkpoints.outside(ledger), size, suffix).exists()
-
-
-def sizes(checkpoints: Checkpoints, ledger: UUID, suffix: str = "") -> list[int]:
-    """Return for which sizes something is kept, ascending; unverified."""
-    try:
-        names = [path.name for path in checkpoints.outside(ledger).iterdir()]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise Unavailable(f"cannot read what witnesses said: {error.strerror}; check the home directory") from None
-    wanted = {suffix} if suffix else {"note", "tsr"}
-    found = {int(stem) for stem, _, end in (name.partition(".") for name in names) if end in wanted and _is_size(stem)}
-    return sorted(found)
 
 
 def assured(vault: Vault) -> Assured:
@@ -256,6 +214,27 @@ def require_met(vault: Vault) -> None:
         )
 
 
+def require_covered(vault: Vault, seq: int) -> None:
+    """Return where everybody who is asked has seen an entry of the events ledger, or the policy does not wait for them.
+
+    Raises:
+        Unavailable: it is ``closed``, and the quorum or the time-stamp is still to come.
+        UsageError: it cannot be read.
+    """
+    policy = vault.checkpoints.policy()
+    if not (policy.closed and policy.active):
+        return
+    cosigned, stamped = not policy.asked, not policy.stamping
+    asked = {one.name for one in policy.asked}
+    for found in _covering(vault.checkpoints, vault.events, seq):
+        cosigned = cosigned or len({one.name for one in found.cosignatures} & asked) >= policy.quorum
+        stamped = stamped or found.stamp is not None
+        if cosigned and stamped:
+            return
+    missing = " and ".join(["witnesses"] * (not cosigned) + ["a time-stamp"] * (not stamped))
+    raise Unavailable(f"this waits for {missing}: run 'reasonvault witness run', and then the same again")
+
+
 def for_reports(vault: Vault) -> Assured:
     """Return ``assured`` where the policy lets a report be made; raises as ``require_met``."""
     require_met(vault)
@@ -298,8 +277,8 @@ def _covering(checkpoints: Checkpoints, ledger: UUID, seq: int) -> Iterator[Outs
 
 def _read(checkpoints: Checkpoints, ledger: UUID, size: int) -> Outside:
     """Read and verify what is kept for a size."""
-    folder, policy, problems = checkpoints.outside(ledger), checkpoints.policy(), list[str]()
-    note, stamped, response = (_bytes(_file(folder, size, suffix)) for suffix in ("note", "stamped", "tsr"))
+    policy, problems = checkpoints.policy(), list[str]()
+    note, stamped, response = (load(checkpoints, ledger, size, suffix) for suffix in ("note", "stamped", "tsr"))
     root, cosigned, stamp = b"", list[Cosigned](), None
     try:
         if note is not None:
@@ -357,21 +336,3 @@ def _of(place: Vault | Checkpoints) -> Checkpoints:
 
 def _time(us: int) -> datetime:
     return datetime.fromtimestamp(us // 1_000_000, UTC)
-
-
-def _is_size(stem: str) -> bool:
-    return len(stem) == _DIGITS and stem.isascii() and stem.isdigit()
-
-
-def _file(folder: Path, size: int, suffix: str) -> Path:
-    return folder / f"{size:0{_DIGITS}d}.{suffix}"
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_MOST_BYTES)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unavailable(f"cannot read {path.name}: {error.strerror}; check the home directory") from None

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-from vault import outside
+from vault import outsidefiles
 from vault.checkpoints import Checkpoints
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Modified, RefusedInput
@@ -40,8 +40,8 @@ class Sightings:
     def __init__(self, checkpoints: Checkpoints, ledger: UUID) -> None:
         self._checkpoints = checkpoints
         self._ledger = ledger
-        self._kept = {suffix: frozenset(outside.sizes(checkpoints, ledger, suffix)) for suffix in ("note", "tsr")}
-        self._ahead: Iterator[int] = iter(outside.sizes(checkpoints, ledger))
+        self._kept = {suffix: frozenset(outsidefiles.sizes(checkpoints, ledger, suffix)) for suffix in ("note", "tsr")}
+        self._ahead: Iterator[int] = iter(outsidefiles.sizes(checkpoints, ledger))
         self._other: int | None = None
         self._good = 0
         self._gone: dict[str, list[int]] = {"cosigned": [], "stamped": []}
@@ -66,7 +66,7 @@ class Sightings:
             size = leaf.facts.get("size")
             if not isinstance(size, int) or size in self._kept[suffix]:
                 return
-            if not outside.is_kept(self._checkpoints, self._ledger, size, suffix):  # nor came since we looked
+            if not outsidefiles.is_kept(self._checkpoints, self._ledger, size, suffix):  # nor came since we looked
                 self._gone[done].append(size)
 
     def finish(self, report: LedgerReport, *, leaves_are_whole: bool) -> None:
@@ -91,7 +91,7 @@ class Sightings:
     def _root(self, size: int, expected: bytes = b"") -> bytes | None:
         """Return the root that is kept for a size; None where no note of ours is. A signature is verified only where
         the root is not the expected one: for what is right it says nothing."""
-        note = outside.read_note(self._checkpoints, self._ledger, size)
+        note = outsidefiles.read_note(self._checkpoints, self._ledger, size)
         if note is None:
             return None
         try:

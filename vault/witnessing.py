@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from vault import events, outside, rounds, stamping
+from vault import events, outsidefiles, rounds, stamping
 from vault.anchoring import anchor
 from vault.consistency import consistency
 from vault.context import Vault
@@ -288,10 +288,10 @@ class _Going:
         note = self._kept_note()
         _, lines = split_unverified(note)
         if not any((one.name, one.key_id) == (found.key.name, found.key.key_id) for one in lines):
-            outside.keep(checkpoints, ledger, size, "note", (note + found.line).encode())
+            outsidefiles.keep(checkpoints, ledger, size, "note", (note + found.line).encode())
 
     def _kept_note(self) -> str:
-        kept = outside.read_note(self._vault.checkpoints, self._vault.events, self.checkpoint.size)
+        kept = outsidefiles.read_note(self._vault.checkpoints, self._vault.events, self.checkpoint.size)
         try:
             if kept is not None and self._vault.checkpoints.open(self._vault.events, kept) == self.checkpoint:
                 return kept
@@ -327,8 +327,8 @@ class _Going:
         except stamping.BadStamp as error:
             raise Failed(error.code, str(error)) from None
         checkpoints, ledger, size = self._vault.checkpoints, self._vault.events, self.checkpoint.size
-        outside.keep(checkpoints, ledger, size, "stamped", stamped)
-        outside.keep(checkpoints, ledger, size, "tsr", answer.body)
+        outsidefiles.keep(checkpoints, ledger, size, "stamped", stamped)
+        outsidefiles.keep(checkpoints, ledger, size, "tsr", answer.body)
         at = int(found.at.timestamp())
         self.stamped = datetime.fromtimestamp(at, UTC)
         self._rounds.stamped = max(self._rounds.stamped, size)

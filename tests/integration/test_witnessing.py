@@ -15,7 +15,7 @@ from tests.support.acting import happened, later
 from tests.support.outside import configure, go, stir, trusting
 from tests.support.vault import Installation
 from tests.support.witness import Answer, Witness
-from vault import ledgers, outside, rounds, witnessing
+from vault import ledgers, outside, outsidefiles, rounds, witnessing
 from vault.context import Vault
 from vault.core.errors import Forked, Unavailable
 
@@ -365,7 +365,7 @@ def test_a_second_cosignature_of_a_size_does_not_replace_the_first(vault: Vault,
     size = go(vault).size
     (before,) = kept(vault)
     witness.clock = lambda: time.time() + 100
-    note = outside.read_note(vault.checkpoints, vault.events, size) or ""
+    note = outsidefiles.read_note(vault.checkpoints, vault.events, size) or ""
     going = witnessing._Going(vault, vault.checkpoints.policy(), lambda *_: pytest.fail("nobody is asked"))
     going._note, going.checkpoint = (
         (note or "").rsplit("\N{EM DASH} ", 1)[0],

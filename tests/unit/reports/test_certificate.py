@@ -137,3 +137,15 @@ def test_a_disposal_that_destroyed_nothing_certifies_that(tmp_path: Path) -> Non
     assert pages <= 2
     assert "nothing was destroyed" in text
     assert "Nothing was left to destroy" in text
+
+
+def test_whose_word_the_times_are(tmp_path: Path) -> None:
+    seen = {"outside_at": "2036-11-07T03:15:50Z", "outside_by": ("witness.example/w1", "CN=Example tsa")}
+    text, _ = printed(tmp_path, **seen, outside_independent=True)
+    said = squeezed(text)
+    assert squeezed("is vouched for by witness.example/w1, CN=Example tsa, independent of this vault.") in said
+    assert "self-asserted" not in said
+    text, _ = printed(tmp_path, **seen)
+    said = squeezed(text)
+    assert "self-asserted" in said
+    assert squeezed("is the vault's own and proves nothing against it") in said
