@@ -36,6 +36,7 @@ from pyhanko.sign.general import SigningError
 from pyhanko.sign.signers.constants import ESIC_EXTENSION_1
 from pyhanko.sign.signers.pdf_signer import DSSContentSettings, SigDSSPlacementPreference
 from pyhanko.sign.timestamps import TimeStamper
+from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 
 from reports.stamping import StampRefused
 from reports.trust import NOTHING, Trust
@@ -191,6 +192,8 @@ class PyHankoSigner:
         try:
             file.seek(0)
             signer.sign_pdf(_Appending(file), in_place=True, chunk_size=_CHUNK)
+        except (PathBuildingError, PathValidationError) as error:
+            raise _Unproved(_because(error)) from None
         except SigningError as error:
             if wishes.long_term:
                 raise _Unproved(_because(error)) from None

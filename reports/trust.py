@@ -42,11 +42,12 @@ class Trust:
         return self._made("require", (*self.roots, *self.stamp_roots), None)
 
     def signers(self, moment: datetime | None = None) -> ValidationContext:
-        """For verifying a signer's chain at a moment; None is now. Revoked is refused, unknown is not."""
-        return self._made("soft-fail", self.roots, moment)
+        """For verifying a signer's chain at a moment; None is now. With lists at hand, every certificate needs its
+        issuer's; without, revocation is not checked."""
+        return self._made("require" if self.crls else "soft-fail", self.roots, moment)
 
     def stamps(self, moment: datetime | None = None) -> ValidationContext:
-        """The same for a time-stamp's chain."""
+        """For verifying a time-stamp's chain; its revocation is not checked."""
         return self._made("soft-fail", self.stamp_roots, moment)
 
     def _made(

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from asn1crypto.parser import peek
 from cryptography.x509 import load_der_x509_certificate
@@ -31,6 +31,9 @@ from pyhanko.sign.validation.status import PdfSignatureStatus, SignatureCoverage
 
 from reports.trust import NOTHING, Trust
 from vault.core.errors import Modified, UsageError, VaultError
+
+_VERSION_1: Final = bytes.fromhex("020101")
+_SHA256: Final = bytes.fromhex("300d06096086480165030402010500")
 
 
 class Checked(NamedTuple):
@@ -88,8 +91,16 @@ def _check_gap(file: BinaryIO, signature: EmbeddedPdfSignature) -> None:
     file.seek(ranges[1])
     gap, content = file.read(ranges[2] - ranges[1]), signature.pkcs7_content
     filling = content[peek(content) :]
-    if gap != b"<" + content.hex().upper().encode() + b">" or any(filling):
+    if gap != b"<" + content.hex().upper().encode() + b">" or any(filling) or not _framed(signature):
         raise Modified("the place of the signature in the file holds something else as well")
+
+
+def _framed(signature: EmbeddedPdfSignature) -> bool:
+    """Whether the fields that a CMS signature does not cover (RFC 5652, 5.1 and 5.3) are what we write."""
+    signed, signer = signature.signed_data, signature.signer_info
+    versions = signed["version"].dump() == signer["version"].dump() == _VERSION_1
+    digests = [one.dump() for one in (*signed["digest_algorithms"], signer["digest_algorithm"])]
+    return bool(versions) and digests == [_SHA256, _SHA256]
 
 
 def _status(signature: EmbeddedPdfSignature, trust: Trust) -> PdfSignatureStatus:

@@ -79,11 +79,14 @@ def facts(home: Path) -> SignerFacts | None:
 
 
 def trusted(home: Path) -> Trust:
-    """Return what this vault's reports are verified against: its own certificates, and the roots in the settings."""
+    """Return what this vault's reports are verified against: its own certificates, and the roots in the settings.
+
+    Without revocation lists: those of today say nothing about the day of a report.
+    """
     settings = read_signing(home)
     own = tuple(_asn1(one.certificate) for one in local_signer.all_of(home))
     configured = _trust(home, settings)
-    return Trust((*own, *configured.roots), configured.stamp_roots, configured.others, configured.crls)
+    return Trust((*own, *configured.roots), configured.stamp_roots)
 
 
 def renew(home: Path, vault: Vault) -> local_signer.LocalSigner:

@@ -109,7 +109,7 @@ class Authority:
         self._openssl(key)
         if name == "root":
             made = ["req", "-x509", "-new", "-key", "root.key", "-subj", subject, "-days", "36500", "-out", "root.pem"]
-            self._openssl([*made, "-config", "/dev/null", "-addext", "keyUsage=critical,keyCertSign"])
+            self._openssl([*made, "-config", "/dev/null", "-addext", "keyUsage=critical,keyCertSign,cRLSign"])
             return
         asked = ["req", "-new", "-key", f"{name}.key", "-subj", subject, "-out", f"{name}.csr", "-config", "/dev/null"]
         self._openssl(asked)

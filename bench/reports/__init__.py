@@ -1,0 +1,1 @@
+"""Measures reports: pages, annexes, proofs."""
