@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from reports.beside import beside, put
 from reports.bundle_scope import Found, Scope, find, why_masked
 from reports.bundle_write import Made, Opened, write
-from reports.issue import beside, put
 from vault import events, hashes, outside, reading, selections
 from vault.context import Vault
 from vault.core import canonical

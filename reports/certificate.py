@@ -22,8 +22,8 @@ import msgspec
 
 from reports import layout, wording
 from reports.attach import JSON_LINES, Attachment, Described, describe
+from reports.beside import beside, put
 from reports.fonts import FontBook
-from reports.issue import beside, put
 from reports.render import RenderedReport, write_report
 from retention import evidence_of
 from retention.certified import CertificateFacts

@@ -13,15 +13,13 @@ was never handed out. In no order is there a report without its event.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from reports.beside import beside, put
 from reports.kind import Collected, Kind, Progress, Wanted
 from reports.layout import PLAIN
 from reports.look import Look
@@ -29,7 +27,7 @@ from reports.model import Assured, SignerFacts
 from reports.render import render
 from vault.context import Vault
 from vault.core import canonical
-from vault.core.errors import Unavailable, UsageError
+from vault.core.errors import UsageError
 from vault.events import Event
 
 
@@ -150,35 +148,3 @@ def issue(
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-
-
-@contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """A directory beside the report: on the same file system, and as private as nothing beside it need be."""
-    if out.is_dir():
-        raise UsageError(f"{out} is a directory: name a file for the report")
-    if out.exists() and not out.is_file():  # a device, too, would be replaced
-        raise UsageError(f"{out} is no file: name one for the report")
-    try:
-        place = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent)
-    except OSError as error:
-        raise UsageError(f"cannot write a report to {out}: {error.strerror}") from None
-    try:
-        with place as workdir:
-            yield Path(workdir)
-    except OSError as error:
-        raise Unavailable(f"cannot write the report: {error.strerror or error}") from None
-
-
-def put(made: Path, out: Path) -> None:
-    """Rename a finished file into its place, durably."""
-    os.replace(made, out)
-    _sync(out.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -202,7 +202,7 @@ def test_what_does_not_hold_makes_no_bundle(installation: Installation, vault: V
     place = installation.ledger("cn")
     edits = {
         "UPDATE vault.sealed SET model = 'x' WHERE ledger_id = %s AND seq = %s": Modified,
-        "UPDATE vault.sealed SET envelope = substring(envelope from 2) WHERE ledger_id = %s AND seq = %s": Modified,
+        "UPDATE vault.sealed SET envelope = set_byte(envelope, 30, 7) WHERE ledger_id = %s AND seq = %s": Modified,
         "DELETE FROM vault.sealed WHERE ledger_id = %s AND seq = %s": Missing,
     }
     for seq, (statement, error) in enumerate(edits.items(), 3):
