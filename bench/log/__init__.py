@@ -1,0 +1,1 @@
+"""Measures the log: what checkpoints cost, and how long proofs take."""
