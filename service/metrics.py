@@ -33,6 +33,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from service.jobs.state import JobState
+from service.witness_figures import OutsideFigures, OutsideState
 
 _FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own word
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -92,6 +93,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._home = HomeState(home, clock)
         self._jobs = Jobs()
+        self._outside = OutsideFigures()
         self._routes = frozenset(routes)
         self._request = self._histogram(
             "reasonvault_request_seconds", "Time to answer a request.", ("route", "method", "status"), _LATENCY
@@ -192,6 +194,10 @@ class Metrics:
         """Say how the jobs stand, as this process has just read it."""
         self._jobs.found = tuple(found)
 
+    def outside(self, found: OutsideState | None) -> None:
+        """Say what others vouch for, as this process has just read it."""
+        self._outside.found = found
+
     def render(self) -> tuple[bytes, str]:
         """Return the exposition of all processes, and its content type."""
         if self._folder is None:
@@ -205,6 +211,7 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(self._home)
         registry.register(self._jobs)
+        registry.register(self._outside)
         return registry
 
     def _bind(self, route: str, method: str, hundreds: int) -> Histogram:

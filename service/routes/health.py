@@ -20,7 +20,7 @@ from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Response
 
-from service import schema
+from service import schema, witness_figures
 from service.door import AnyRequest
 from service.jobs import state
 from service.jobs.state import JobState
@@ -126,6 +126,7 @@ async def metrics(request: AnyRequest) -> Response[bytes]:
     await _seen(runtime)
     runtime.metrics.queue(runtime.waiting())
     runtime.metrics.jobs(await runtime.verb(jobs_of, runtime))
+    runtime.metrics.outside(await runtime.verb(witness_figures.read, runtime.vault))
     runtime.note_dropped()
     body, media_type = runtime.metrics.render()
     # The framework adds the charset to a text; named twice, the header could not be parsed by Prometheus.

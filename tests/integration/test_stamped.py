@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from service import witness_figures
 from service.jobs import bodies
+from service.metrics import Metrics
 from tests.support.acting import happened, later
 from tests.support.outside import configure, go, stir, trusting
 from tests.support.tsa import Authority, Mood
@@ -237,3 +239,28 @@ def test_the_job_goes_a_round_where_there_is_something_new(
     with pytest.raises(Unavailable, match="HTTP 503"):
         bodies.witness(vault, Steps())
     assert "HTTP 503" in site.run("witness", "status").stdout
+
+
+def test_figures_say_when_and_whether_it_is_enough(
+    vault: Vault, site: Installation, witness: Witness, authority: Authority
+) -> None:
+    metrics = Metrics(site.home)
+    metrics.outside(witness_figures.read(vault))
+    assert b"reasonvault_outside" not in metrics.render()[0]
+    configure(site.home, [witness], [authority])
+    authority.mood = "down"
+    go(vault)
+    told = witness_figures.read(vault)
+    assert told is not None
+    assert (told.stamped, told.unmet, told.problems) == (0.0, 1, 2)
+    assert told.witnessed
+    authority.mood = "well"
+    made = go(vault, stamp=True)
+    metrics.outside(witness_figures.read(vault))
+    figures = metrics.render()[0].decode()
+    assert made.stamped is not None
+    (line,) = [one for one in figures.splitlines() if one.startswith("reasonvault_stamped_timestamp_seconds ")]
+    assert float(line.split()[1]) == made.stamped.timestamp()
+    assert "reasonvault_outside_unmet 0.0" in figures
+    (site.home / "witness.toml").write_text("quorom = 1")  # figures go on where a setting is wrong
+    assert witness_figures.read(vault) is None

@@ -22,6 +22,7 @@ from service import problems, settings
 from service.identity.settings import OidcSettings
 from service.providers import OpenBaoSettings
 from service.retention_settings import DisposalSettings
+from service.witness_settings import AuthoritySettings, OutsideSettings, WitnessSettings
 from vault.core import envelope, guard, leaf, receipt, record, tree
 from vault.core.checkpoint import Checkpoint, sign_checkpoint
 from vault.core.flags import Flag
@@ -153,8 +154,11 @@ def test_problems_are_those_of_the_service() -> None:
         ("[oidc]", OidcSettings),
         ("[disposal]", DisposalSettings),
         ("provider.toml", OpenBaoSettings),
+        ("witness.toml", OutsideSettings),
+        ("[[witness]]", WitnessSettings),
+        ("[[authority]]", AuthoritySettings),
     ],
-    ids=["service", "oidc", "disposal", "provider"],
+    ids=["service", "oidc", "disposal", "provider", "outside", "witness", "authority"],
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
     text = re.split(r"\n##? ", page("reference/settings.md").split(f"# `{section}`\n")[1])[0]

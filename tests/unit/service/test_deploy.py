@@ -14,6 +14,7 @@ import yaml
 
 from service.metrics import Metrics
 from service.settings import ServiceSettings, load
+from service.witness_figures import OutsideState
 from vault.core.errors import Denied, Forked, Missing, Modified, Unavailable, UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,9 @@ def names(tmp_path: Path) -> set[str]:
     """Every series a service can have, by name."""
     (tmp_path / "verification.json").write_text('{"verdict": "OK", "at": 1}')
     (tmp_path / "checkpoints").mkdir()
-    body, _ = Metrics(tmp_path, ["/"]).render()
+    metrics = Metrics(tmp_path, ["/"])
+    metrics.outside(OutsideState(1.0, 1.0, 0, 0))
+    body, _ = metrics.render()
     families = re.findall(r"^# TYPE (\S+) (\S+)$", body.decode(), re.MULTILINE)
     found = {name for name, _ in families}
     return found | {f"{name}{end}" for name, kind in families if kind == "histogram" for end in ("_bucket", "_count")}
