@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from service.commands import report_cost, report_integrity, report_orders, report_threshold
+from service.commands import report_cost, report_integrity, report_orders, report_threshold, report_verify
 from service.commands.report_making import common, make, of_ledger
 from service.terminal import Commands
 
@@ -34,5 +34,6 @@ for command in (
     report_orders.order,
     report_orders.list_reports,
     report_threshold.threshold,
+    report_verify.verify,
 ):
     report.add_command(command)
