@@ -101,6 +101,8 @@ def make_bundle(
     require_duty(duty)
     if duty and not vault.actor.break_glass:
         raise UsageError("the duty is named by the grant, and approved with it: leave --duty out")
+    if ledger.row.kind != "decisions":
+        raise UsageError("a bundle is of a ledger of records: the events that concern them come along")
     place = str(ledger.id)
     reading.require_grant(vault, ledger.id, ACT, {"ledger": place}, grant)
     outside.require_met(vault)

@@ -222,6 +222,8 @@ class Zip:
         if total > most:
             raise Bad(f"it unpacks to {total} bytes: more than --most allows")
         spans.sort()
+        if spans and spans[0][0] != 0:
+            raise Bad("something stands before the first file in it")
         if any(after[0] < before[1] for before, after in pairs(spans)):
             raise Bad("files overlap in it")
         self._members = {one.filename: one for one in members}

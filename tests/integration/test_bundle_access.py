@@ -331,6 +331,19 @@ def test_bad_asks_are_refused_before_anything_is_opened(
     assert (tmp_path / "pipe").is_fifo()
 
 
+def test_the_command_makes_one_and_says_which_key_to_tell(installation: Installation, tmp_path: Path) -> None:
+    out, purpose = tmp_path / "x.zip", ("--purpose", bundles.PURPOSE)
+    ran = installation.run("bundle", "-o", str(out), "--ledger", "cn", "--record", "dec-3", "--full", *purpose)
+    assert ran.exit_code == 0, ran.output
+    fingerprint = ran.stdout.partition("--key ")[2].strip()
+    assert standalone.verdict(out, "--key", fingerprint) == "OK"
+    told = json.loads(installation.run("bundle", "-o", str(out), "--ledger", "cn", *purpose, "--json").stdout)
+    assert (told["records"], told["fingerprint"]) == ({"masked": RECORDS["cn"]}, fingerprint)
+    for words in (("--record", "x", "--seq", "3"), ("--record", "none of ours"), ("--seq", "100000")):
+        assert installation.run("bundle", "-o", str(out), "--ledger", "cn", *purpose, *words).exit_code == 2
+    assert installation.run("bundle", "-o", str(out), "--ledger", "events", *purpose).exit_code == 2
+
+
 def test_two_processes_make_what_one_makes(vault: Vault, tmp_path: Path) -> None:
     one = bundles.make(vault, tmp_path / "x.zip")
     two = bundle.make_bundle(

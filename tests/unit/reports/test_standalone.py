@@ -197,6 +197,16 @@ def test_a_zip_that_unpacks_to_more_than_one_wants_is_refused(tmp_path: Path) ->
     assert "more than --most" in str(standalone.check(made, "--most", "0").findings)
 
 
+def test_a_zip_that_is_something_else_as_well_is_refused(tmp_path: Path) -> None:
+    made = crafted(tmp_path / "x.zip", ("manifest.json", b"{}"))
+    made.write_bytes(b"#!/bin/sh\n" + made.read_bytes())
+    assert "before the first" in str(standalone.check(made).findings)
+    made = crafted(tmp_path / "y.zip", ("manifest.json", b"{}"))
+    with zipfile.ZipFile(made, "a") as archive:
+        archive.comment = b"a word"
+    assert "comment" in str(standalone.check(made).findings)
+
+
 def test_files_that_overlap_are_refused(tmp_path: Path) -> None:
     made = crafted(tmp_path / "one.zip", ("a", b"x" * 100), ("b", b"y" * 100))
     data = bytearray(made.read_bytes())
