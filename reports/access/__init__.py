@@ -1,0 +1,1 @@
+"""The access review: who saw what, under whose approval, and who was refused."""
