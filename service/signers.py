@@ -102,7 +102,7 @@ def renew(home: Path, vault: Vault) -> local_signer.LocalSigner:
     certificate = local_signer.certify(key, vault.tenant, moment(vault))
     until = certificate.not_valid_after_utc.isoformat()
     print_of_it = b64(certificate.fingerprint(hashes.SHA256()))
-    events.record(vault, "report_signer.made", {"certificate": print_of_it, "not_after": until})
+    events.record(vault, "signer.made", {"certificate": print_of_it, "not_after": until})
     return local_signer.keep(home, vault.provider, vault.tenant_key, key, certificate)
 
 

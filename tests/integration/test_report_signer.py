@@ -138,7 +138,7 @@ def test_renewal_is_an_event_and_forgets_the_key_before(
     assert (after.number, json.loads(ran.stdout)["number"]) == (2, 2)
     assert not (installation.home / "signer" / "0001.key").exists()
     with installation.opened() as vault:
-        (told,) = ledgers.history(vault, "report_signer.made")
+        (told,) = ledgers.history(vault, "signer.made")
         assert told.facts["certificate"] == b64(after.fingerprint)
     assert sign(installation, plain, tmp_path / "new.pdf").fingerprint == after.fingerprint
     trust = signers.trusted(installation.home)
@@ -155,7 +155,7 @@ def test_a_vault_from_before_makes_its_certificate_when_it_signs(
     assert "no certificate yet" in installation.run("signer", "show").stdout
     signed = sign(installation, plain, tmp_path / "out.pdf")
     with installation.opened() as vault:
-        (told,) = ledgers.history(vault, "report_signer.made")
+        (told,) = ledgers.history(vault, "signer.made")
     assert unb64(told.facts["certificate"], 32) == signed.fingerprint
     assert check(tmp_path / "out.pdf", signers.trusted(installation.home)).trusted
 

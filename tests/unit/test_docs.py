@@ -22,6 +22,7 @@ from service import problems, settings
 from service.identity.settings import OidcSettings
 from service.providers import OpenBaoSettings
 from service.retention_settings import DisposalSettings
+from service.signing_settings import Pem, Pkcs11, Pkcs12, Roots, TimeStamp
 from service.witness_settings import AuthoritySettings, OutsideSettings, WitnessSettings
 from vault.core import envelope, guard, leaf, receipt, record, tree
 from vault.core.checkpoint import Checkpoint, sign_checkpoint
@@ -157,8 +158,13 @@ def test_problems_are_those_of_the_service() -> None:
         ("witness.toml", OutsideSettings),
         ("[[witness]]", WitnessSettings),
         ("[[authority]]", AuthoritySettings),
+        ("[pkcs12]", Pkcs12),
+        ("[pem]", Pem),
+        ("[pkcs11]", Pkcs11),
+        ("[time_stamp]", TimeStamp),
+        ("[trust]", Roots),
     ],
-    ids=["service", "oidc", "disposal", "provider", "outside", "witness", "authority"],
+    ids=["service", "oidc", "disposal", "provider", "outside", "witness", "authority", "p12", "pem", "p11", "stamp", "trust"],
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
     text = re.split(r"\n##? ", page("reference/settings.md").split(f"# `{section}`\n")[1])[0]
