@@ -164,7 +164,10 @@ def test_problems_are_those_of_the_service() -> None:
         ("[time_stamp]", TimeStamp),
         ("[trust]", Roots),
     ],
-    ids=["service", "oidc", "disposal", "provider", "outside", "witness", "authority", "p12", "pem", "p11", "stamp", "trust"],
+    ids=(
+        *("service", "oidc", "disposal", "provider", "outside", "witness", "authority"),
+        *("p12", "pem", "p11", "stamp", "trust"),
+    ),
 )
 def test_settings_and_their_defaults_are_told(section: str, kind: type[msgspec.Struct]) -> None:
     text = re.split(r"\n##? ", page("reference/settings.md").split(f"# `{section}`\n")[1])[0]
