@@ -9,9 +9,12 @@ from reports.kind import Kind
 from vault.core.errors import UsageError
 
 _MODULES: Final = {
+    "access": "reports.access.kind",
     "evidence": "reports.evidence",
     "integrity": "reports.integrity.kind",
+    "retention": "reports.keeping.kind",
     "cost": "reports.cost.kind",
+    "dossier": "reports.dossier.kind",
     "threshold": "reports.threshold.kind",
 }
 
