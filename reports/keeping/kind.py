@@ -55,8 +55,8 @@ def pages(made: KeepingReport) -> Pages:
         limits=[
             phrase(
                 "That what is past its month may go. Dates are those that were frozen when a record was written; a "
-                "later rule book, a hold or a date told afterwards may keep it longer. Each record is reckoned again before "
-                "it is destroyed, and the certificate of destruction says how."
+                "later rule book, a hold or a date told afterwards may keep it longer. Each record is reckoned again "
+                "before it is destroyed, and the certificate of destruction says how."
             ),
             phrase(
                 "That the rules are the right ones. They are engineering input with the status printed beside each, "
