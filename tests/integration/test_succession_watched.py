@@ -117,3 +117,11 @@ def _root(crime: Crime, size: int) -> str:
     frontier = Frontier()
     frontier.extend(leaf_hash(one) for one in crime.leaves("hk")[:size])
     return canonical.b64(frontier.root())
+
+
+def test_the_checkpoint_from_before_put_back_shows(site: Installation) -> None:
+    cut(site, "hk", ANCHORED)
+    recovered(site)
+    place = site.checkpoints("hk")
+    (place / "checkpoint").write_bytes((place / "lost").read_bytes())
+    assert Found(Verdict.FORKED, "hk", None) in faults(reports(site)["hk"])
