@@ -121,8 +121,12 @@ def test_entries_that_were_committed_and_not_signed_yet_are_not_served(short: In
         for path in (TilePath(0, 5), TilePath(0, 6, 1), TilePath(ENTRIES, 5), TilePath(1, 0, 6)):
             with pytest.raises(Unknown):
                 tiles.tile(vault, ledger, path)
+        with short.tampering() as connection:
+            connection.execute("UPDATE vault.node SET hash = sha256(hash) WHERE ledger_id = %s AND place = 0", [ledger])
+        with pytest.raises(Modified):
+            tiles.tile(vault, ledger, TilePath(1, 0, 5))
         append(vault.engine, vault.checkpoints, ledger, lambda _connection: ())
-        assert tiles.tile(vault, ledger, TilePath(0, 5))
+        assert tiles.tile(vault, ledger, TilePath(0, 0))
 
 
 TILES = [TilePath(0, 0), TilePath(0, 5, 220), TilePath(ENTRIES, 0), TilePath(ENTRIES, 5, 3), TilePath(1, 0, 5)]
