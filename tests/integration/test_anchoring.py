@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -15,12 +16,14 @@ from tests.support.decisions import as_file, decisions
 from tests.support.tampering import Crime
 from tests.support.vault import Installation
 from vault import anchoring, incremental, ledgers
+from vault.checkpoints import Checkpoints
 from vault.context import Vault
 from vault.core import note
+from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Forked, KeyUnavailable
 from vault.core.tree import EMPTY_ROOT
 from vault.jobs import Steps
-from vault.verdict import Depth, Verdict
+from vault.verdict import Depth, Verdict, worst
 
 MINUTE = 60_000_000
 
@@ -108,6 +111,26 @@ def test_the_commands(installation: Installation, tmp_path: Path) -> None:
     assert (row["key"], row["state"]) == ("checkpoint.1", "current")
     assert note.open_note(out.read_text(), [note.VerifierKey.parse(row["verifier"])]).text.splitlines()[1] == "13"
     assert installation.run("checkpoint", "show", "nobody").exit_code == 2
+
+
+def test_a_ledger_that_grows_and_is_anchored_while_verification_begins(
+    installation: Installation, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two of its looks at checkpoints. What is anchored behind the events that it read says nothing yet."""
+    read, looks = Checkpoints.read, 0
+
+    def then_all_grow(self: Checkpoints, ledger: UUID) -> Checkpoint | None:
+        nonlocal looks
+        found, looks = read(self, ledger), looks + 1
+        if looks == 1:
+            for name in ("cn", "sg"):
+                installation.ingest(name, decisions(1, first=500))
+            assert anchoring.anchor(vault) == 2
+        return found
+
+    monkeypatch.setattr(Checkpoints, "read", then_all_grow)
+    reports = installation.audit(Depth.LEAVES)
+    assert worst(reports) is None, [str(fault) for report in reports for fault in report.faults]
 
 
 def test_incremental_verification_compares_the_new_anchors(site: Installation, crime: Crime) -> None:
