@@ -36,12 +36,13 @@ _GOAL_RECORDS = 100_000
 
 
 class Measured(NamedTuple):
-    """One bundle: seconds to make and to verify, bytes of the zip, memory of all processes of each."""
+    """One bundle: seconds to make and to verify, and of the processor for that; bytes; memory of all processes."""
 
     words: str
     records: int
     made: float
     verified: float
+    cpu: float
     size: int
     maker: Peak | None
     verifier: Peak | None
@@ -62,14 +63,20 @@ def measure(home: Path, folder: Path, words: str, scope: Scope, full: bool, proc
         maker = memory
     making.join()
     command = [sys.executable, "-I", str(_VERIFY), str(out), "--key", fingerprint, "--json"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _children()
     checking = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     with PeakMemory(checking.pid) as memory:
         printed, _ = checking.communicate()
-    verified = time.perf_counter() - started
+    verified, cpu = time.perf_counter() - started, _children() - before
     if json.loads(printed)["verdict"] != "OK":
         raise RuntimeError(printed[:1000])
-    return Measured(words, count, taken, verified, out.stat().st_size, maker.peak(), memory.peak())
+    return Measured(words, count, taken, verified, cpu, out.stat().st_size, maker.peak(), memory.peak())
+
+
+def _children() -> float:
+    """Seconds of processor time of children that have ended: what a shared machine's clock does not tell."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def make(answer: Connection, home: Path, out: Path, scope: Scope, full: bool, processes: int) -> None:
@@ -86,8 +93,8 @@ def line(one: Measured) -> str:
     maker = "-" if one.maker is None else f"{one.maker.total / 2**20:,.0f} MiB"
     verifier = "-" if one.verifier is None else f"{one.verifier.total / 2**20:,.0f} MiB"
     return (
-        f"| {one.words} | {one.records:,} | {one.made:.1f} s | {one.verified:.1f} s"
-        f" | {1e6 * one.verified / one.records:,.0f} us | {one.size / one.records:,.0f} B | {maker}"
+        f"| {one.words} | {one.records:,} | {one.made:.1f} s | {one.verified:.1f} s | {one.cpu:.1f} s"
+        f" | {1e6 * one.cpu / one.records:,.0f} us | {one.size / one.records:,.0f} B | {maker}"
         f" | {verifier} |"
     )
 
@@ -107,15 +114,20 @@ def main() -> None:
             ours.ingest(task, Stopwatch(at.admin_dsn, at.pid))
             tenth = Scope("positions", positions=tuple(range(1, asked.records, 10)))
             kinds = (("tenth of it, masked", tenth, False), ("masked", Scope(), False), ("full", Scope(), True))
-            head = "| bundle | records | made | verified | a record | bytes a record | maker | verify.py |"
-            print(f"{head}\n|---|--:|--:|--:|--:|--:|--:|--:|")
+            head = "| bundle | records | made | verified | CPU | CPU a record | bytes a record | maker | verify.py |"
+            print(f"{head}\n|---|--:|--:|--:|--:|--:|--:|--:|--:|")
             for words, scope, full in kinds:
                 found = measure(folder / "home", folder, words, scope, full, asked.processes)
                 print(line(found), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    word = "reached" if found.verified * _GOAL_RECORDS / found.records < _GOAL else "missed"
-    print(f"goal of {_GOAL:g} s over {_GOAL_RECORDS:,} records: {word}; load {os.getloadavg()[0]:.1f}")
+    share = _GOAL_RECORDS / found.records
+    words = [
+        f"{what} {'reached' if seconds * share < _GOAL else 'missed'}"
+        for what, seconds in (("by the clock", found.verified), ("by the processor", found.cpu))
+    ]
+    load = os.getloadavg()[0]
+    print(f"goal of {_GOAL:g} s over {_GOAL_RECORDS:,} records: {', '.join(words)}; load {load:.1f}")
 
 
 if __name__ == "__main__":
