@@ -33,7 +33,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -43,11 +42,12 @@ import msgspec
 from vault import selections
 from vault.context import Vault
 from vault.core.destruction import Destruction, Destructions, Move, instant
-from vault.core.errors import EvidenceError, Missing
+from vault.core.errors import EvidenceError, Missing, Unavailable, UsageError
 from vault.core.groups import due_at, stem_of
 from vault.core.leaf import EventLeaf, RecordLeaf
 from vault.core.selection import Selection
 from vault.outside import OutsideTime, time_of
+from vault.outsidefiles import changed
 from vault.register import Register
 from vault.verdict import Erasure
 
@@ -193,8 +193,15 @@ class Explainer:
             vault.tenant,
             known,
             lambda place, digest: selections.load(vault, place, digest),
-            vouch=partial(time_of, vault.checkpoints, vault.events),
+            vouch=self._vouch,
         )
+
+    def _vouch(self, seq: int) -> OutsideTime | None:
+        """Whoever takes records in asks this as well, and must not stop for a setting that cannot work."""
+        try:
+            return time_of(self._vault.checkpoints, self._vault.events, seq)
+        except (UsageError, Unavailable):
+            return None
 
     def of(self, leaf: RecordLeaf) -> Erasure | str:
         """Return which disposal destroyed a record, or why none did. Its envelope may still stand there.
@@ -219,7 +226,8 @@ class Explainer:
     def _case(self, told: Destruction) -> Case:
         """Return one that this process found sound before, while nothing that it rests on changed: verifying signatures
         again for each request would let a producer load the service with an id that is gone."""
-        basis = told, self._known.moves.get(told.disposal.ledger, ()), self._dead
+        seen = changed(self._vault.checkpoints, self._vault.events)
+        basis = told, self._known.moves.get(told.disposal.ledger, ()), self._dead, seen
         kept = _sound.setdefault(self._vault.register, {})
         found = kept.get(told.disposal.id)
         if found is not None and found[0] == basis:
@@ -237,7 +245,7 @@ class Explainer:
         return leaf.group in self._dead and not isinstance(self.of(leaf), str)
 
 
-_Basis = tuple[Destruction, tuple[Move, ...], frozenset[str]]
+_Basis = tuple[Destruction, tuple[Move, ...], frozenset[str], int]
 _sound: WeakKeyDictionary[Register, dict[str, tuple[_Basis, Case]]] = WeakKeyDictionary()
 
 

@@ -46,6 +46,14 @@ def is_kept(checkpoints: Checkpoints, ledger: UUID, size: int, suffix: str) -> b
     return _file(checkpoints.outside(ledger), size, suffix).exists()
 
 
+def changed(checkpoints: Checkpoints, ledger: UUID) -> int:
+    """Return another number whenever a file was added, replaced or removed; 0 before there are any."""
+    try:
+        return checkpoints.outside(ledger).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def sizes(checkpoints: Checkpoints, ledger: UUID, suffix: str = "") -> list[int]:
     """Return for which sizes something is kept, ascending; unverified."""
     try:

@@ -6,11 +6,16 @@ what it said before still stands in the files of ``vault.outside``.
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from vault.core.errors import Unavailable
 from vault.durable import make_directory, replace
 
 NAME: Final = "rounds.json"
@@ -65,6 +70,22 @@ def write(outside: Path, rounds: Rounds) -> None:
     if not outside.is_dir():
         make_directory(outside)
     replace(outside / NAME, msgspec.json.format(msgspec.json.encode(rounds)).decode() + "\n", durable=False)
+
+
+@contextmanager
+def alone(outside: Path) -> Iterator[None]:
+    """Let one process at a time go a round; the others wait. Raises ``Unavailable``."""
+    if not outside.is_dir():
+        make_directory(outside)
+    try:
+        descriptor = os.open(outside, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise Unavailable(f"cannot open {outside}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def problem(rounds: Rounds, name: str, code: str, words: str, now: int) -> bool:

@@ -44,6 +44,7 @@ JOB: Final = "witness"
 MAX_PROOF: Final = 63
 SIZE_TYPE: Final = "text/x.tlog.size"
 QUERY_TYPE: Final = "application/timestamp-query"
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999
 _AGAIN_SECONDS: Final = 300
 """After a round in which somebody failed, where there is nothing new meanwhile."""
 _OWN: Final = frozenset({"checkpoint.anchored", "checkpoint.witnessed", "checkpoint.stamped", "witness.failed"})
@@ -119,10 +120,12 @@ def run(vault: Vault, post: Post, *, stamp: bool = False) -> Round:
         UsageError: the policy cannot be read.
     """
     policy = vault.checkpoints.policy()
-    seen = _others(vault)
-    anchored = anchor(vault, every=0) if policy.active else 0
-    going = _Going(vault, policy, post)
-    if policy.active:
+    if not policy.active:
+        return Round(0, 0, (), None, ())
+    with rounds.alone(vault.checkpoints.outside(vault.events)):
+        seen = _others(vault)
+        anchored = anchor(vault, every=0)
+        going = _Going(vault, policy, post)
         going.ask_witnesses()
         if stamp or going.stamp_is_due():
             going.ask_authorities()
@@ -273,6 +276,8 @@ class _Going:
             raise Failed("bad_cosignature", str(error)) from None
         if not found:
             raise Failed("bad_cosignature", "its answer holds no line of its key")
+        if found[0].at > _LAST_SECOND:
+            raise Failed("bad_cosignature", "it names a time that no calendar has")
         return found[0]
 
     def _took(self, witness: Witness, found: Cosignature) -> None:

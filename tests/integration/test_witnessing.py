@@ -172,6 +172,9 @@ def test_a_cosignature_by_another_key_or_over_another_text_is_none(vault: Vault,
     witness.instead = lambda _honest: (200, "", b"x\n\n" + witness.line(_longer(witness.asked[-1])))
     (problem,) = go(vault).problems
     assert "a text of its own" in problem
+    witness.instead = lambda _honest: (200, "", witness.line(text(), at=2**62))
+    (problem,) = go(vault).problems
+    assert "no calendar has" in problem
     assert kept(vault) == []
 
 
