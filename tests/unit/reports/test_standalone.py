@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support import standalone
+from vault.core import note
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 verify = standalone.load()
@@ -117,6 +119,33 @@ def test_cosignatures(case: dict[str, Any]) -> None:
         bad = True
     assert bad is (case["verdict"] != "valid")
     assert bad or found == case["times"]
+
+
+def test_a_retired_key_vouches_up_to_a_size() -> None:
+    private, origin = Ed25519PrivateKey.generate(), "vault.example/3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634"
+    public = private.public_key().public_bytes_raw()
+    root = base64.b64encode(bytes(32)).decode()
+    signed = note.sign(f"{origin}\n7\n{root}\n", origin, private.sign, public).encode()
+    for until, holds in ((None, True), (8, True), (7, True), (6, False), (0, False)):
+        key = verify.key_of(str(note.VerifierKey.from_public(origin, public)), verify.ED25519, until)
+        assert refuses(verify.open_checkpoint, signed, origin, [key]) is not holds
+    assert refuses(verify.open_checkpoint, signed, origin, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "o\n7\n{}\n",
+        "{o}\n07\n{}\n",
+        "{o}\n7\n{}\nmore\n",
+        "{o}\n-7\n{}\n",
+        "{o}\n7\n{}A\n",
+        "{o}\n9223372036854775808\n{}\n",
+    ],
+)
+def test_what_is_no_checkpoint_of_this_ledger(text: str) -> None:
+    said = text.format(base64.b64encode(bytes(32)).decode(), o="origin")
+    assert refuses(verify.checkpoint_of, said.encode(), "origin")
 
 
 def of(reader: str) -> list[dict[str, Any]]:
