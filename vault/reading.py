@@ -42,7 +42,7 @@ from vault.core.errors import (
     UsageError,
 )
 from vault.core.facets import Facets
-from vault.core.grant import NO_AUDITOR, Grant
+from vault.core.grant import NO_AUDITOR, Grant, that_opens
 from vault.core.leaf import RecordLeaf
 from vault.core.proof import Proof
 from vault.core.record import Record
@@ -153,19 +153,15 @@ def read(
         held = held_grants(vault, standing, str(ledger.id), grant)
         if not held:
             return refuse(no_grant(standing, vault), denial("record.open", "grant", facts))
-        reaching = [
-            one
-            for one in held
-            if one.scope.covers(str(ledger.id), found.columns.occurred_at, found.columns.record_class)
-        ]
-        for one in reaching:
-            if one.scope.duty or not closed:
-                told = at | {"grant": one.id, "fields": one.scope.fields}
-                told |= {"duty": one.scope.duty} if closed else {}
-                return Ruling([Event("record.opened", told, details)], one)
-        if reaching:
+        columns = found.columns
+        used, covering = that_opens(held, str(ledger.id), columns.occurred_at, columns.record_class, restricted=closed)
+        if used is not None:
+            told = at | {"grant": used.id, "fields": used.scope.fields}
+            told |= {"duty": used.scope.duty} if closed else {}
+            return Ruling([Event("record.opened", told, details)], used)
+        if covering is not None:
             why = "ask for a grant that names it (--duty), and have it approved"
-            return refuse(_restricted(why), denial("record.open", CODE, at | {"grant": reaching[0].id}))
+            return refuse(_restricted(why), denial("record.open", CODE, at | {"grant": covering.id}))
         return refuse(_unknown(), denial("record.open", "scope", at))
 
     told, used = rule_restricted(vault, ledger.id, decide)

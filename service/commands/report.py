@@ -6,7 +6,16 @@ from typing import Any
 
 import click
 
-from service.commands import report_cost, report_integrity, report_orders, report_threshold, report_verify
+from service.commands import (
+    report_access,
+    report_cost,
+    report_dossier,
+    report_integrity,
+    report_orders,
+    report_retention,
+    report_threshold,
+    report_verify,
+)
 from service.commands.report_making import common, make, of_ledger
 from service.terminal import Commands
 
@@ -28,11 +37,13 @@ def evidence(**asked: Any) -> None:
 
 
 for command in (
+    report_access.access,
     report_cost.cost,
-    report_cost.cost,
+    report_dossier.dossier,
     report_integrity.integrity,
     report_orders.order,
     report_orders.list_reports,
+    report_retention.retention,
     report_threshold.threshold,
     report_verify.verify,
 ):

@@ -6,6 +6,7 @@ A decision is a reason why not, or None: whoever asks writes the event and raise
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -90,6 +91,18 @@ class Grant:
 
     def revoked(self, by: str, at: int) -> Grant:
         return replace(self, revoked_by=by, revoked_at=at)
+
+
+def that_opens(
+    held: Sequence[Grant], ledger: str, occurred_at: int, record_class: str, *, restricted: bool
+) -> tuple[Grant | None, Grant | None]:
+    """Return the first of these grants that opens a record, and the first that covers it; None where none does.
+
+    A restricted record is covered like any other, and opened by a grant that names a legal duty only.
+    """
+    covering = [one for one in held if one.scope.covers(ledger, occurred_at, record_class)]
+    opening = (one for one in covering if one.scope.duty or not restricted)
+    return next(opening, None), next(iter(covering), None)
 
 
 def why_no_request(roles: frozenset[str], scope: Scope, expires_at: int, now_us: int) -> str | None:
