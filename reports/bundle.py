@@ -108,7 +108,13 @@ def make_bundle(
     outside.require_met(vault)
     with beside(out) as workdir:
         checkpoint, note = _signed(vault, ledger.id)
-        found = find(vault, ledger, scope, checkpoint.size)
+        try:
+            found = find(vault, ledger, scope, checkpoint.size)
+        except EvidenceError as error:  # whoever looked must be seen here too
+            seen = {"ledger": place, "verdict": type(error).__name__.lower()}
+            at = {} if error.seq is None else {"seq": error.seq}
+            events.record(vault, "record.unsound", seen | at, {"purpose": purpose})
+            raise
         if found is None:
             raise _nothing(vault, ledger, scope, grant)
         opened = _open(vault, ledger, scope, found, checkpoint, purpose, full=full, grant=grant, duty=duty)

@@ -179,8 +179,7 @@ class _Reader:
         if not self._rule.duty and self._rule.restricted.has(place.seq, columns.flags):
             return {"seq": place.seq, "state": "closed"}
         try:
-            raw = self._opener.open(place, item.sealed)
-            record_key = self._opener.record_key(place, item.sealed)
+            raw, record_key = self._opened(place, item.sealed)
             if not self._rule.duty and self._is_restricted_since(place, columns, raw):
                 return {"seq": place.seq, "state": "closed"}
         except KeyGone as error:
@@ -202,6 +201,13 @@ class _Reader:
         # With the salt, a guess of what is masked could be tested.
         document |= {"salt": salt} if visible == columns else {}
         return document | {"masked": masking.mask(msgspec.json.decode(raw))}
+
+    def _opened(self, place: RecordLeaf, row: SealedRow) -> tuple[bytes, bytes]:
+        try:
+            return self._opener.open(place, row), self._opener.record_key(place, row)
+        except KeyGone:  # perhaps moved to another key since the epochs were read: the database knows
+            again = Opener(self._vault.engine, self._vault.ring, self._ledger.id)
+            return again.open(place, row), again.record_key(place, row)
 
     def _is_restricted_since(self, place: RecordLeaf, columns: Facets, raw: bytes) -> bool:
         if place.rulebook == self._rulebook:

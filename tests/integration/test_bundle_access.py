@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from reports import bundle
+from reports import bundle, bundle_records
 from reports.bundle_scope import Scope
 from retention import copies, requests
 from tests.support import bundles, standalone
 from tests.support.acting import granted, happened, hire, last
 from tests.support.bundles import named, packed, resigned, unpacked
 from tests.support.disposing import Staged, delete_rows
+from tests.support.generations import bury, move, only_stem
 from tests.support.vault import RECORDS, Installation
 from vault import events, grants, ledgers
 from vault.context import Actor, Vault
@@ -25,6 +26,7 @@ from vault.core import canonical
 from vault.core.errors import Denied, EvidenceError, Missing, Modified, Unavailable, Unknown, UsageError
 from vault.core.selection import Selection
 from vault.opening import Opener
+from vault.provision import Provisioner
 
 SOME = Scope("positions", positions=(3, 4, 90))
 
@@ -212,6 +214,29 @@ def test_what_does_not_hold_makes_no_bundle(installation: Installation, vault: V
             bundles.make(vault, tmp_path / "x.zip", Scope("positions", positions=(seq,)))
         assert isinstance(caught.value, error), statement
         assert not (tmp_path / "x.zip").exists()
+    unsound = last(vault, "record.unsound")
+    assert (unsound.facts["seq"], unsound.facts["verdict"]) == (3, "modified")
+
+
+def test_records_that_move_to_another_key_meanwhile_are_opened_where_they_went(
+    installation: Installation, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, stem, read = ledgers.get(vault, "cn"), only_stem(installation), bundle_records._Reader.read
+    everything = [f"dec-{number}" for number in range(1, RECORDS["cn"] + 1)]
+
+    def moving(reader: Any, items: Any) -> Any:
+        monkeypatch.undo()
+        with installation.retaining() as retaining:
+            provisioner = Provisioner(retaining, ledger.id, events.key_created(retaining))
+            move(retaining, ledger, provisioner.provide(["held"], retaining.clock())[0], everything)
+            bury(retaining, ledger.id, f"{stem}.0")
+        vault.ring.forget(ledger.id, f"{stem}.0")
+        return read(reader, items)
+
+    monkeypatch.setattr(bundle_records._Reader, "read", moving)
+    made = bundles.make(vault, tmp_path / "x.zip", SOME)
+    assert made.states == {"full": 3}
+    assert standalone.verdict(made.path) == "OK"
 
 
 def test_stored_roots_that_are_wrong_cost_time_and_no_proof(
@@ -272,8 +297,6 @@ def test_an_erasure_whose_evidence_does_not_hold_is_missing(
 
     class Lying:
         disposal = staged.id
-
-    from reports import bundle_records
 
     monkeypatch.setattr(bundle_records.Explainer, "of", lambda *_: Lying)
     made = bundles.make(staged.vault, tmp_path / "x.zip", SOME)
