@@ -107,6 +107,10 @@ def refused_vkeys() -> list[dict[str, str]]:
         {"name": "low order", "vkey": f"{key.name}+{low_id}+{b64encode(bytes([4]) + low).decode()}"},
         {"name": "another key id", "vkey": str(key).replace(key.key_id.hex(), "00000000")},
         {"name": "key id of a log's key", "vkey": str(key).replace(key.key_id.hex(), _log_id(key))},
+        {
+            "name": "a log's type",
+            "vkey": f"{key.name}+{key.key_id.hex()}+{b64encode(bytes([1]) + key.public_key).decode()}",
+        },
         {"name": "a byte short", "vkey": f"{key.name}+{key.key_id.hex()}+{b64encode(bytes([4] * 32)).decode()}"},
         {"name": "no key", "vkey": f"{key.name}+{key.key_id.hex()}+"},
         {"name": "no name", "vkey": str(key).removeprefix(key.name)},
