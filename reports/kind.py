@@ -131,6 +131,7 @@ class Kind:
     Attributes:
         name: as the command line, events and schedules spell it.
         prefix: of the ids of its reports.
+        repeats: it can be made of period after period with nothing else said, so it can be ordered (reports.orders).
         require: lets whoever acts go on before any work is done for them, else raises ``Denied``; what opens anything
             decides again. Given the ledger, None for a report on the whole tenant.
     """
@@ -140,6 +141,7 @@ class Kind:
     title: Phrase
     require: Callable[[Vault, Ledger | None], None]
     collect: Collect
+    repeats: bool = True
 
 
 def the_ledger(ledger: Ledger | None) -> Ledger:

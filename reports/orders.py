@@ -75,10 +75,12 @@ def place(
 
     Raises:
         Denied: whoever acts may not have that report today; the denial is an event.
-        UsageError: no purpose, or no such period.
+        UsageError: no purpose, no such period, or a kind that is not made of periods.
     """
     if every not in EVERY:
         raise UsageError(f"a report is made every {', '.join(EVERY[:-1])} or {EVERY[-1]}")
+    if not kind.repeats:
+        raise UsageError(f"a {kind.name} is made when somebody asks for it: it cannot be ordered")
     require_text("purpose", purpose)
     kind.require(vault, ledger)
     order = "o-" + b32encode(random(10)).decode().lower()

@@ -97,10 +97,11 @@ def outstanding(
     )
     here = [one for one in told if one.facts.get("ledger") == str(ledger)]
     ended = {one.facts.get("request") for one in here if one.event == "access.exported"}
-    issued = {one.facts.get("bundle") for one in here if one.event == "bundle.issued"}
+    issued = {_file(one) for one in here if one.event in ("bundle.issued", "report.issued")}
     for one in here:
-        of_all = one.event == "report.issued" and one.facts.get("kind") != "certificate"
-        of_some = one.event in ("access.exported", "bundle.issued") or _died(one, ended, issued)
+        report = one.event == "report.issued" and one.facts.get("kind") != "certificate"
+        of_all = report and "selection" not in one.facts
+        of_some = report or one.event in ("access.exported", "bundle.issued") or _died(one, ended, issued)
         if of_all or (of_some and _touches(vault, ledger, destroyed, one)):
             made.append(_left(one))
     return tuple(made)
@@ -110,7 +111,12 @@ def _died(one: EventLeaf, ended: Collection[Any], issued: Collection[Any]) -> bo
     """Say whether records were opened for a file, and nobody told how it ended."""
     if one.event == "access.requested":
         return one.facts.get("request") not in ended
-    return one.event == "records.opened" and "bundle" in one.facts and one.facts["bundle"] not in issued
+    return one.event == "records.opened" and _file(one) is not None and _file(one) not in issued
+
+
+def _file(one: EventLeaf) -> Any:
+    """Return the id of the file with records in it that an event tells of: a bundle's, a dossier's."""
+    return one.facts.get("bundle") or one.facts.get("report")
 
 
 def _left(one: EventLeaf) -> Copy:
@@ -122,7 +128,10 @@ def _left(one: EventLeaf) -> Copy:
         kind = "bundle"
     elif one.event == "report.issued":
         name, kind = f"{facts.get('kind', 'a')} report {facts.get('report', '')}", "report"
-        shows = "text" if facts.get("kind") in ("dossier", "bundle") else "facets"
+        shows = "text" if facts.get("kind") == "dossier" and facts.get("fields") != "masked" else "facets"
+    elif one.event == "records.opened":
+        name, kind = f"what dossier {facts.get('report', '')} left when it died, if anything", "report"
+        shows = "text" if facts.get("fields") != "masked" else "facets"
     elif one.event == "access.requested":
         name, kind, shows = f"what export {facts.get('request', '')} left when it died, if anything", "export", "text"
     else:

@@ -131,7 +131,9 @@ def choose(
 
     Args:
         seqs: positions of records under the last checkpoint.
-        purpose: why; sealed into the access events, beside the report's id.
+        purpose: why; sealed into the access events.
+        report: id of the file that it is for, in the access events in clear: where nothing tells of its end, a part of
+            it may have been left somewhere (retention.copies).
         grant: id of the grant to open records under; None takes, for each, one that opens it, a full one first.
 
     Raises:
@@ -238,6 +240,7 @@ class _Parts:
             duty = any(self._is_closed(entry) for entry, _, by in now.opened if by.id == name)
             facts: dict[str, object] = {
                 "ledger": place,
+                "report": report,
                 "first": chosen.ranges[0][0],
                 "last": chosen.ranges[-1][1],
                 "count": len(chosen),
@@ -248,7 +251,7 @@ class _Parts:
                 "fields": used.scope.fields,
             }
             facts |= {"duty": used.scope.duty} if duty else {}
-            happened.append(Event("records.opened", facts, {"purpose": purpose, "report": report}))
+            happened.append(Event("records.opened", facts, {"purpose": purpose}))
         return Ruling(happened, None)
 
     def _is_closed(self, entry: Entry) -> bool:

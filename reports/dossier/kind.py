@@ -36,12 +36,12 @@ def collect(vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: 
     return Collected(
         pages=pages(model),
         attachments=found.attachments,
-        # Which records left the vault, and how: certificates of destruction list copies by it (retention.copies).
+        # Which records left the vault, and how much of them: certificates of destruction list it (retention.copies).
         facts={
             "ledger": str(ledger.id),
             "count": len(found.kept),
             "selection": selections.keep(vault, ledger.id, chosen),
-            "shows": "facets" if model.shows == "masked" else "text",
+            "fields": "masked" if model.shows == "masked" else "full",
         },
         tell=lambda make: found.opened.tell(vault, make),
         model=model,
@@ -58,7 +58,7 @@ def require(vault: Vault, ledger: Ledger | None) -> None:
     require_grant(vault, named.id, ACT, {"ledger": str(named.id)})
 
 
-KIND: Final = Kind("dossier", "do", TITLE, require, collect)
+KIND: Final = Kind("dossier", "do", TITLE, require, collect, repeats=False)
 
 
 def pages(model: Dossier) -> Pages:
