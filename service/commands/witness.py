@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from service import home as homes
 from service import wiring, witness_http
-from service.terminal import Commands, fail, opened_vault, say
+from service.terminal import Commands, opened_vault, say
 from vault import outside, witnessing
 from vault.core.errors import Unavailable, UsageError
 from vault.outside import Assured
@@ -43,10 +44,10 @@ def run_round(stamp: bool) -> None:
         "stamped_at": _instant(made.stamped),
         "problems": list(made.problems),
     }
-    if len(words) > 1 or not made.problems:
-        say("\n".join(words), document)
-    if made.problems:
-        fail(Unavailable("; ".join(made.problems)))
+    say("\n".join(words if len(words) > 1 else [*words, "  nobody vouches for it"]), document)
+    if made.problems:  # what the others said is a result all the same, and one document
+        click.echo(f"reasonvault: {'; '.join(made.problems)}", err=True)
+        sys.exit(Unavailable.exit_code)
 
 
 @witness.command("status")
