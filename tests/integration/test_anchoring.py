@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from service.jobs import bodies
+from service.jobs import bodies, catalogue
 from tests.support.acting import happened, later
 from tests.support.decisions import as_file, decisions
 from tests.support.tampering import Crime
 from tests.support.vault import Installation
-from vault import anchoring, incremental, ledgers
+from vault import anchoring, incremental, jobs, ledgers
 from vault.checkpoints import Checkpoints
 from vault.context import Vault
 from vault.core import note
@@ -84,6 +86,18 @@ def test_one_bad_checkpoint_keeps_no_other_ledger_from_being_anchored(installati
     with pytest.raises(Forked, match="not ours"):
         bodies.checkpoints(vault, Steps())
     assert sizes(vault, "sg") == [46]
+
+
+def test_a_run_of_the_job_that_finds_nothing_to_do_is_no_event(installation: Installation) -> None:
+    job, told = catalogue.load(installation.home).job("checkpoints"), []
+    with installation.retaining() as vault:
+        for minute in range(2):
+            due = datetime(2026, 11, 28, 12, minute, tzinfo=UTC)
+            jobs.attempt(vault, job.name, due, job.run, lease_seconds=60, stopping=threading.Event(), quiet=job.quiet)
+            told.append(len(happened(vault, "job.started", "job.finished")))
+        (event,) = happened(vault, "job.finished")
+    assert told == [1, 1]
+    assert (event.facts["outcome"], event.facts["anchored"], event.facts["signed"]) == ("ok", 2, 0)
 
 
 def test_the_commands(installation: Installation, tmp_path: Path) -> None:
