@@ -13,6 +13,7 @@ _MODULES: Final = {
     "evidence": "reports.evidence",
     "integrity": "reports.integrity.kind",
     "retention": "reports.keeping.kind",
+    "completeness": "reports.completeness.kind",
     "cost": "reports.cost.kind",
     "dossier": "reports.dossier.kind",
     "threshold": "reports.threshold.kind",

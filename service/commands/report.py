@@ -8,6 +8,7 @@ import click
 
 from service.commands import (
     report_access,
+    report_completeness,
     report_cost,
     report_dossier,
     report_integrity,
@@ -38,6 +39,7 @@ def evidence(**asked: Any) -> None:
 
 for command in (
     report_access.access,
+    report_completeness.completeness,
     report_cost.cost,
     report_dossier.dossier,
     report_integrity.integrity,
