@@ -60,6 +60,8 @@ _RESULTS: Final = {
         ("transaction_id", "count", "first_line", "last_line"),
     ),
 }
+_TABLES: Final = ("unlogged", "mismatched", "unlisted")
+"""Results that people look into with a spreadsheet: attached as CSV as well."""
 
 
 class _Counting:
@@ -195,7 +197,8 @@ def _files(matching: Matching, model: CompletenessReport, workdir: Path) -> Iter
                 file.write(msgspec.json.encode(dict(zip(columns, row, strict=True))) + b"\n")
                 spread.write(sheet.line(row))
         yield Attachment(f"{name}.jsonl", what, JSON_LINES, lines)
-        yield Attachment(f"{name}.csv", what, sheet.MEDIA_TYPE, table)
+        if name in _TABLES:
+            yield Attachment(f"{name}.csv", what, sheet.MEDIA_TYPE, table)
     yield Attachment(
         POPULATION, phrase("Every record that was looked at: its leaf’s hash, and what was compared"), JSON_LINES,
         workdir / POPULATION,
