@@ -247,7 +247,7 @@ def _problems(
     yield from dict.fromkeys(words for one in (witnessed, stamped) if one is not None for words in one.problems)
     known = rounds.read(checkpoints.outside(ledger))
     signed = checkpoints.read(ledger)
-    newest = max(sizes(checkpoints, ledger), default=0)
+    newest = next(reversed(sizes(checkpoints, ledger)), 0)
     if signed is not None and newest > signed.size:
         yield f"others saw {newest} events of this vault, and it has {signed.size}: it was set back"
     for told, suffix, done in ((known.witnessed, "note", "cosigned"), (known.stamped, "tsr", "stamped")):
