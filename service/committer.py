@@ -11,7 +11,7 @@ times as long as alone.
 The committer is forked before the worker starts a thread. It opens the vault for itself; only records and receipts pass
 between the two, never a key. It ends when its worker does, however that is, and not before: signals
 that are meant to stop the service do not stop a commit. Where it dies, what it had at hand is an unknown outcome, which
-a retry settles, and the worker stops and is replaced.
+a retry settles, and the worker stops and is replaced, whether or not there was anything at hand.
 """
 
 from __future__ import annotations
@@ -48,12 +48,21 @@ class Lanes:
 
     Args:
         pipes: one a lane.
-        broken: called, once, when the committer is gone.
+        committer: the process at the other end, a child of this one.
+        broken: called in a thread, once, when the committer is gone, unless these lanes were closed before.
     """
 
-    def __init__(self, pipes: Sequence[Connection], broken: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, pipes: Sequence[Connection], committer: int, broken: Callable[[], None]) -> None:
         self._lanes = [(pipe, threading.Lock()) for pipe in pipes]
-        self.broken = broken
+        self._closed = False
+        # Not left to whoever finds a pipe broken: under load that is many at once, and on an idle worker nobody.
+        threading.Thread(target=self._watch, args=(committer, broken), name="committer", daemon=True).start()
+
+    def _watch(self, committer: int, broken: Callable[[], None]) -> None:
+        os.waitpid(committer, 0)
+        if not self._closed:
+            _log.error("the committer is gone; the worker ends")
+            broken()
 
     def settling(self, ledger: UUID) -> Settle:
         """Return what settles groups of a ledger over there. Its lane is always the same, so its groups keep order."""
@@ -72,7 +81,6 @@ class Lanes:
                         while not ended:  # whoever stops listening must not leave answers to the next group
                             ended = pickle.loads(pipe.recv_bytes()) is None  # noqa: S301
                 except (OSError, EOFError):
-                    self.broken()
                     words = "the process that commits is gone; a retry with the same ids settles it"
                     raise UnknownOutcome(words) from None
 
@@ -80,20 +88,26 @@ class Lanes:
 
     def close(self) -> None:
         """Let the committer go: it ends what it has at hand."""
+        self._closed = True
         for pipe, _ in self._lanes:
             pipe.close()
 
 
-def start(home: Path, passphrase: bytes) -> Lanes:
-    """Fork a committer for this process, which must have no threads yet."""
+def start(home: Path, passphrase: bytes, broken: Callable[[], None]) -> Lanes:
+    """Fork a committer for this process, which must have no threads yet.
+
+    Args:
+        broken: see ``Lanes``.
+    """
     here, there = zip(*(multiprocessing.Pipe() for _ in range(LANES)), strict=True)
-    if os.fork() == 0:
+    committer = os.fork()
+    if committer == 0:
         for pipe in here:
             pipe.close()
         os._exit(_commit(home, passphrase, there))
     for pipe in there:
         pipe.close()
-    return Lanes(here)
+    return Lanes(here, committer, broken)
 
 
 def _commit(home: Path, passphrase: bytes, pipes: Sequence[Connection]) -> int:

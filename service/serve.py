@@ -5,12 +5,15 @@
     3. each worker forks its committer, opens the vault for itself and answers; a worker that dies is replaced
     4. on SIGTERM no new connection is taken, requests under way are finished, then the vault is closed
 
-A worker whose supervisor is gone ends itself: an orphan would keep the port, and the vault open, for ever.
+A worker whose supervisor is gone ends itself: an orphan would keep the port, and the vault open, for ever. So does one
+whose committer is gone: it could only refuse. Nobody waits for either with a kill at hand, as the supervisor does for
+workers that it stops, so each has the kernel end it (see ``_end``).
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import multiprocessing
 import os
 import shutil
@@ -60,14 +63,14 @@ def serve(home: Path, passphrase: bytes, settings: Settings, ready: Callable[[],
     metrics.share(counters)
     multiprocessing.set_start_method("fork", force=True)
     supervisor = os.getpid()
+    end = functools.partial(_end, service.stop_seconds)
 
     def load() -> Any:
-        _end_with(supervisor)
+        _end_with(supervisor, end)
         logs.configure(service.log_level, sys.stderr.buffer)
         logs.quiet_crashes()
         sys.setswitchinterval(0.001)  # a thread that computes must not hold the loop up for five milliseconds
-        lanes = committer.start(home, passphrase)
-        lanes.broken = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        lanes = committer.start(home, passphrase, broken=end)
         return build(home, passphrase, settings, lanes)
 
     tls: dict[str, Any] = {}
@@ -117,8 +120,20 @@ def require_free(address: tuple[str, int]) -> None:
         raise Unavailable(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def _end_with(supervisor: int) -> None:
+def _end(seconds: int) -> None:
+    """End this worker as SIGTERM does, but within so many seconds, whatever it does by then.
+
+    SIGTERM may be lost, while the worker starts, or wait for ever, for a request that does not end or an interpreter
+    that is stuck: granian's handler blocks with the interpreter's lock held where it is called a third time. So the
+    time is kept by the kernel, which needs no thread of ours to run.
+    """
+    signal.alarm(seconds)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with(supervisor: int, end: Callable[[], None]) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: end())
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
     if os.getppid() != supervisor:  # it ended before that took hold
         os._exit(1)

@@ -136,6 +136,7 @@ def _check(service: ServiceSettings) -> None:
         "producer_batches",
         "body_seconds",
         "batch_seconds",
+        "stop_seconds",  # without it nobody would ever be cut off
     ):
         if getattr(service, name) < 1:
             raise UsageError(f"{name} is at least 1")
