@@ -10,7 +10,8 @@ from vault.context import Vault
 from vault.core.canonical import unb64
 from vault.core.errors import Denied
 from vault.core.standing import Standing
-from vault.events import Event, Ruling, refuse
+from vault.events import Ruling, refuse
+from vault.reading import denial
 
 
 def listing(vault: Vault, limit: int) -> list[dict[str, Any]]:
@@ -25,8 +26,8 @@ def listing(vault: Vault, limit: int) -> list[dict[str, Any]]:
     def decide(standing: Standing) -> Ruling[bool]:
         roles = vault.actor.roles_by(standing)
         if not vault.actor.break_glass and not roles & {"auditor", "officer"}:
-            facts = {"act": "reports.list", "code": "role"}
-            return refuse(Denied("only auditors and compliance officers see reports"), Event("access.denied", facts))
+            error = Denied("only auditors and compliance officers see reports")
+            return refuse(error, denial("reports.list", "role", {}))
         return Ruling([], vault.actor.break_glass or "officer" in roles)
 
     _, everything = events.rule(vault, decide)

@@ -28,6 +28,7 @@ from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.grants import require_text
 from vault.ledgers import Ledger
+from vault.reading import denial
 
 EVERY: Final = ("day", "week", "month", "quarter")
 MOST_BEHIND: Final = 12
@@ -101,8 +102,8 @@ def end(vault: Vault, order: str) -> None:
     def decide(now: Standing) -> Ruling[None]:
         officer = vault.actor.break_glass or "officer" in vault.actor.roles_by(now)
         if found is None or not (officer or found.person == vault.actor.name):
-            facts = {"act": "report.order_end", "code": "unknown"}
-            return refuse(Unknown("there is no such order of yours"), Event("access.denied", facts))
+            error = Unknown("there is no such order of yours")
+            return refuse(error, denial("report.order_end", "unknown", {}))
         return Ruling([Event("report.order_ended", {"order": order})], None)
 
     events.rule(vault, decide)
@@ -119,8 +120,8 @@ def listing(vault: Vault) -> list[Order]:
     def decide(now: Standing) -> Ruling[bool]:
         roles = vault.actor.roles_by(now)
         if not vault.actor.break_glass and not roles & {"auditor", "officer"}:
-            facts = {"act": "report.orders", "code": "role"}
-            return refuse(Denied("only auditors and compliance officers see orders"), Event("access.denied", facts))
+            error = Denied("only auditors and compliance officers see orders")
+            return refuse(error, denial("report.orders", "role", {}))
         return Ruling([], vault.actor.break_glass or "officer" in roles)
 
     _, everything = events.rule(vault, decide)
