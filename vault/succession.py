@@ -40,6 +40,7 @@ from vault.core.tree import EMPTY_ROOT, Frontier, leaf_hash
 from vault.db import store
 from vault.db.engine import transact, translated
 from vault.events import Event, Ruling, refuse
+from vault.reading import denial
 
 Unproved = Literal["keep", "lose"]
 _VERIFIED: Final = "verified"  # vault.incremental's, as it remembers it
@@ -159,8 +160,7 @@ def _decided(vault: Vault, standing: Standing, found: Recovery, name: str, succe
     why = succession.why_not(asked, (found, name), vault.actor.name, vault.actor.roles_by(standing))
     if why is not None:
         code = "four_eyes" if why == succession.OWN else "role"
-        denied = {"act": "ledger.succeed", "code": code, "ledger": found.ledger}
-        return refuse(Denied(why), Event("access.denied", denied))
+        return refuse(Denied(why), denial("ledger.succeed", code, {"ledger": found.ledger}))
     if asked is not None and (asked.recovery, asked.successor_name) == (found, name):
         request = {"request": asked.seq, "requested_by": asked.by}
         return Ruling([freeze._replace(facts=freeze.facts | request)], "frozen")
@@ -170,7 +170,7 @@ def _decided(vault: Vault, standing: Standing, found: Recovery, name: str, succe
 def _require_may_finish(vault: Vault) -> None:
     """The decision was made; carrying it out needs no second person, and no stranger either."""
     if not vault.actor.break_glass and "officer" not in vault.actor.roles_by(vault.register.standing()):
-        denied = Event("access.denied", {"act": "ledger.succeed", "code": "role"})
+        denied = denial("ledger.succeed", "role", {})
         events.rule(vault, lambda _standing: refuse(Denied(succession.NO_OFFICER), denied))
 
 
