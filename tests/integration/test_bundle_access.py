@@ -283,6 +283,15 @@ UNLAWFUL = {
 }
 
 
+REASONS = {
+    "held": "the hold h-1 was open",
+    "one approval": "1 of 2 approvals hold",
+    "the planner approves": "1 of 2 approvals hold",
+    "early": "it was to be kept until",
+    "moved on": "the key of group 2099-01.0 is not destroyed",
+}
+
+
 @pytest.mark.parametrize("what", UNLAWFUL)
 def test_an_erasure_whose_evidence_does_not_hold_is_missing(
     installation: Installation, vault: Vault, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
@@ -303,6 +312,7 @@ def test_an_erasure_whose_evidence_does_not_hold_is_missing(
     report = standalone.check(made.path)
     assert report.verdict == "MISSING", what
     assert "its erasure does not hold" in report.findings[0].what
+    assert REASONS[what] in report.findings[0].what
 
 
 def test_bundles_and_what_dead_runs_left_are_outstanding(

@@ -119,10 +119,12 @@ def test_an_anchor_of_another_tree_is_forked(site: Site, tmp_path: Path) -> None
     entry = verify.Entry(subject["ledger"], subject["origin"], head, 0, 0, [])
     checker.heads[entry.ledger] = head
     facts = {"ledger": entry.ledger, "size": head.size, "root": verify.b64url(bytes(32))}
-    checker.events = [verify.Leaf("event", 1, None, {"event": "checkpoint.anchored", "facts": facts}, b"")]
-    with report.checking("anchors"):
-        checker.check_anchors(entry)
-    assert report.verdict == "FORKED"
+    for event in ("checkpoint.anchored", "records.opened"):
+        report.counts.clear()
+        checker.events = [verify.Leaf("event", 1, None, {"event": event, "facts": facts}, b"")]
+        with report.checking("anchors"):
+            checker.check_anchors(entry)
+        assert report.verdict == "FORKED", event
 
 
 def test_where_the_policy_says_to_wait_there_is_no_bundle(installation: Installation, tmp_path: Path) -> None:
