@@ -11,12 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from vault import reading, search
+from vault import events, reading, search
 from vault.context import Vault
 from vault.core import masking
-from vault.core.errors import Unknown, UsageError
+from vault.core.errors import Denied, Unknown, UsageError
 from vault.core.grant import Grant
+from vault.events import refuse
 from vault.ledgers import Ledger
+from vault.openset import ACT
 
 MOST: Final = 5_000
 """Records that a dossier is made of; a longer conversation is a matter for a bundle."""
@@ -73,6 +75,10 @@ def _conversation(vault: Vault, ledger: Ledger, name: str, value: str, purpose: 
     document = msgspec.json.decode(read.raw) if read.masked is None else read.masked
     if name == "transaction" and document["decision"].get("transaction_id") != value:
         raise Unknown("no record with this transaction lies within a grant of yours")  # no leaf commits to an index
+    if read.masked is not None and document["conversation_id"] == masking.MASKED:
+        told = reading.denial(ACT, "fields", {"ledger": str(ledger.id), "grant": read.grant})
+        words = "this grant masks such a conversation id: a dossier of it needs one that shows everything"
+        events.rule(vault, lambda _standing: refuse(Denied(words), told))
     return str(document["conversation_id"])
 
 
