@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -14,6 +14,7 @@ import msgspec
 from reports import model, sampling
 from reports.attach import JSON_LINES, Attachment
 from reports.gathering import Gathering
+from reports.phrase import phrase
 from reports.verdicts import EntryVerdicts
 from vault.context import Vault
 from vault.core.checkpoint import Checkpoint
@@ -34,8 +35,23 @@ class Signed(NamedTuple):
     note: str
 
 
+class Seed(NamedTuple):
+    """What a sample is drawn with.
+
+    Attributes:
+        origin: one sentence: where the seed comes from, and who could have influenced it.
+        commitment: None where the vault draws by itself.
+    """
+
+    seed: bytes
+    origin: str
+    confidence: Fraction
+    tolerable: Fraction
+    commitment: model.Commitment | None = None
+
+
 def integrity(
-    vault: Vault, ledger: UUID, signed: Signed, gathered: Gathering[Any], verified: list[LedgerReport], nonce: bytes
+    vault: Vault, ledger: UUID, signed: Signed, gathered: Gathering[Any], verified: list[LedgerReport], seed: Seed
 ) -> model.Integrity:
     """Verdicts of the ledger's entries; a record that did not open is one of its faults, whatever the depth.
 
@@ -48,7 +64,7 @@ def integrity(
         verdicts=counts,
         faults=tuple(faults),
         checkpoint=checkpoint_of(vault, ledger, signed),
-        sample=_sample(signed.checkpoint.root + nonce, gathered, verdicts),
+        sample=_sample(seed, gathered, verdicts),
     )
 
 
@@ -89,9 +105,23 @@ def _fault(fault: Fault, where: str) -> model.Fault:
     return model.Fault(fault.verdict.name, fault.seq, f"{where}{fault.what}{through}")
 
 
-def _sample(seed: bytes, gathered: Gathering[Any], verdicts: EntryVerdicts) -> model.Sample:
+def own_seed(checkpoint: Checkpoint, random: Callable[[int], bytes]) -> Seed:
+    """Return the seed that the vault draws where no auditor gave a nonce."""
+    return Seed(
+        checkpoint.root + random(NONCE_BYTES),
+        phrase(
+            "The checkpoint’s root, then {count} random bytes that the vault drew after the checkpoint was signed and "
+            "the records were read. Whoever runs the vault could have drawn again.",
+            count=NONCE_BYTES,
+        ),
+        CONFIDENCE,
+        TOLERABLE_RATE,
+    )
+
+
+def _sample(seed: Seed, gathered: Gathering[Any], verdicts: EntryVerdicts) -> model.Sample:
     population = len(gathered)
-    drawn = sampling.draw(seed, population, sampling.sample_size(CONFIDENCE, TOLERABLE_RATE))
+    drawn = sampling.draw(seed.seed, population, sampling.sample_size(seed.confidence, seed.tolerable))
     lines = ((at, msgspec.json.decode(gathered.line(at), type=_Line)) for at in drawn)
     return model.Sample(
         items=tuple(
@@ -99,14 +129,12 @@ def _sample(seed: bytes, gathered: Gathering[Any], verdicts: EntryVerdicts) -> m
             for at, line in lines
         ),
         population=population,
-        confidence=CONFIDENCE,
-        tolerable_rate=TOLERABLE_RATE,
-        seed=seed,
-        seed_origin=(
-            f"The checkpoint's root, then {NONCE_BYTES} random bytes that the vault drew after the checkpoint was "
-            "signed and the records were read. Whoever runs the vault could have drawn again."
-        ),
-        self_drawn=True,
+        confidence=seed.confidence,
+        tolerable_rate=seed.tolerable,
+        seed=seed.seed,
+        seed_origin=seed.origin,
+        self_drawn=seed.commitment is None,
+        commitment=seed.commitment,
     )
 
 
@@ -123,7 +151,7 @@ def sample_proofs(vault: Vault, ledger: UUID, signed: Signed, sample: model.Samp
         if lines:
             yield Attachment(
                 "sample-proofs.jsonl",
-                "For each record of the sample, the way of its leaf to the checkpoint (C2SP tlog-proof)",
+                phrase("For each record of the sample, the way of its leaf to the checkpoint (C2SP tlog-proof)"),
                 JSON_LINES,
                 b"\n".join(lines) + b"\n",
             )

@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from reports.figures import Confidence, Count, Latency, Outcome, Slice
 from reports.fonts import MONO, Face, FontBook, file_of
+from reports.phrase import phrase
 
 INK = "#16243b"
 DARK = "#24466e"
@@ -93,14 +94,14 @@ class Charts:
 
         def paint(axes: Axes) -> None:
             moved = [row.moved for row in rows]
-            axes.barh(range(len(rows)), moved, height=0.62, color=DARK, label="money moved")
+            axes.barh(range(len(rows)), moved, height=0.62, color=DARK, label=self.label(phrase("money moved"), 60))
             axes.barh(
                 range(len(rows)),
                 [row.not_moved for row in rows],
                 height=0.62,
                 left=moved,
                 color=LIGHT,
-                label="no money moved",
+                label=self.label(phrase("no money moved"), 60),
             )
             labels(axes, [self.label(row.outcome, 24) for row in rows], [row.count for row in rows])
             legend(axes, 2)
@@ -121,7 +122,7 @@ class Charts:
                 edgecolor="white",
                 linewidth=0,
                 hatch="////",
-                label="below its threshold",
+                label=self.label(phrase("below its threshold"), 60),
             )
             axes.bar(
                 places,
@@ -129,7 +130,7 @@ class Charts:
                 width=0.043,
                 bottom=below,
                 color=DARK,
-                label="at or above its threshold",
+                label=self.label(phrase("at or above its threshold"), 60),
             )
             if confidence.threshold is not None:
                 axes.axvline(
@@ -137,11 +138,11 @@ class Charts:
                     color=INK,
                     linewidth=1,
                     linestyle=(0, (4, 2)),
-                    label=f"threshold {confidence.threshold:g}",
+                    label=self.label(phrase("threshold {value:g}", value=confidence.threshold), 60),
                 )
             axes.set_xlim(0, 1)
             axes.set_xticks([i / 10 for i in range(11)])
-            axes.set_xlabel("confidence (0 worst, 1 best on each record's own scale)")
+            axes.set_xlabel(self.label(phrase("confidence (0 worst, 1 best on each record’s own scale)"), 80))
             count_axis(axes)
             legend(axes, 3)
 
@@ -161,7 +162,7 @@ class Charts:
                 edgecolor="white",
                 linewidth=0,
                 hatch="////",
-                label="below threshold",
+                label=self.label(phrase("below threshold"), 60),
             )
             axes.barh(
                 range(len(rows)),
@@ -169,7 +170,7 @@ class Charts:
                 height=0.62,
                 left=below,
                 color=DARK,
-                label="other",
+                label=self.label(phrase("other"), 60),
             )
             labels(axes, [self.label(row.label, 22) for row in rows], [row.count for row in rows])
             axes.set_ylim(lines - 0.5, -0.5)
@@ -201,14 +202,20 @@ class Charts:
                 linewidth=0.5,
             )
             for name, value, dashes in (
-                ("median", latency.p50, (4, 2)),
+                (phrase("median"), latency.p50, (4, 2)),
                 ("95 %", latency.p95, (2, 1.5)),
                 ("99 %", latency.p99, (0.8, 1.2)),
             ):
                 if value is not None:
-                    axes.axvline(value, color=INK, linewidth=0.9, linestyle=(0, dashes), label=f"{name}: {value:,} ms")
+                    axes.axvline(
+                        value,
+                        color=INK,
+                        linewidth=0.9,
+                        linestyle=(0, dashes),
+                        label=self.label(phrase("{quantile}: {value:,} ms", quantile=name, value=value), 60),
+                    )
             axes.set_xlim(0, tail.low + width)
-            axes.set_xlabel("milliseconds")
+            axes.set_xlabel(self.label(phrase("milliseconds"), 60))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             count_axis(axes)
             legend(axes, 3)

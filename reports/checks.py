@@ -8,21 +8,22 @@ from dataclasses import dataclass
 
 from reports.figures import Example, ExceptionCheck
 from reports.model import Population
+from reports.phrase import phrase
 from reports.rows import Row
 from vault.core.flags import Flag
 
 DOUBLE_CHARGE = ExceptionCheck(
-    "Money",
+    phrase("Money"),
     "possible_double_charge",
-    "Possible double charges",
-    "Two records of one conversation and step moved money, and neither is a retry settled by the other.",
+    phrase("Possible double charges"),
+    phrase("Two records of one conversation and step moved money, and neither is a retry settled by the other."),
     0,
 )
 UNSETTLED = ExceptionCheck(
-    "Money",
+    phrase("Money"),
     "outcome_unknown",
-    "Unknown outcome, not settled",
-    "The outcome is outcome_unknown and no record says that it settles it.",
+    phrase("Unknown outcome, not settled"),
+    phrase("The outcome is outcome_unknown and no record says that it settles it."),
     0,
 )
 
@@ -36,7 +37,7 @@ class RowCheck:
     title: str
     criterion: str
     found: Callable[[Row], bool]
-    detail: Callable[[Row], str] = lambda row: "money moved" if row.money_moved else ""
+    detail: Callable[[Row], str] = lambda row: phrase("money moved") if row.money_moved else ""
 
 
 def _flag(flag: Flag) -> Callable[[Row], bool]:
@@ -51,96 +52,96 @@ def may_find(row: Row) -> bool:
 
 ROW_CHECKS: tuple[RowCheck, ...] = (
     RowCheck(
-        "Money",
+        phrase("Money"),
         "amount_missing",
-        "Amount missing",
-        "Money moved and the record carries no executed amount.",
+        phrase("Amount missing"),
+        phrase("Money moved and the record carries no executed amount."),
         _flag(Flag.AMOUNT_MISSING),
         lambda row: row.outcome,
     ),
     RowCheck(
-        "Model",
+        phrase("Model"),
         "validation_failed",
-        "Answer failed its schema",
-        "validation.ok is false: the producer's own check of the model's answer failed.",
+        phrase("Answer failed its schema"),
+        phrase("validation.ok is false: the producer’s own check of the model’s answer failed."),
         _flag(Flag.VALIDATION_FAILED),
     ),
     RowCheck(
-        "Model",
+        phrase("Model"),
         "score_unusable",
-        "No usable confidence score",
-        "An AI decision whose score is missing, null or off its scale; it counts as below the threshold.",
+        phrase("No usable confidence score"),
+        phrase("An AI decision whose score is missing, null or off its scale; it counts as below the threshold."),
         _flag(Flag.SCORE_UNUSABLE),
     ),
     RowCheck(
-        "Model",
+        phrase("Model"),
         "threshold_defaulted",
-        "Threshold not stated",
-        "The record names no threshold; the ledger's was used.",
+        phrase("Threshold not stated"),
+        phrase("The record names no threshold; the ledger’s was used."),
         _flag(Flag.THRESHOLD_DEFAULTED),
     ),
     RowCheck(
-        "Capture",
+        phrase("Capture"),
         "not_wire",
-        "Not captured as sent on the wire",
-        "source.fidelity is reconstructed, truncated or redacted.",
+        phrase("Not captured as sent on the wire"),
+        phrase("source.fidelity is reconstructed, truncated or redacted."),
         lambda row: row.fidelity != "wire",
         lambda row: row.fidelity,
     ),
     RowCheck(
-        "Content",
+        phrase("Content"),
         "identity_number",
-        "Identity number in the text",
-        "The guard saw an identity number; the ledger accepts and flags.",
+        phrase("Identity number in the text"),
+        phrase("The guard saw an identity number; the ledger accepts and flags."),
         _flag(Flag.IDENTITY_NUMBER),
     ),
     RowCheck(
-        "Content",
+        phrase("Content"),
         "card_data",
-        "Card data in the text",
-        "The guard saw card data; the ledger's policy accepts and flags instead of refusing.",
+        phrase("Card data in the text"),
+        phrase("The guard saw card data; the ledger’s policy accepts and flags instead of refusing."),
         _flag(Flag.CARD_DATA),
     ),
     RowCheck(
-        "Time",
+        phrase("Time"),
         "clock_ahead",
-        "Clock ahead",
-        "occurred_at lay 5 minutes to 24 hours ahead of the vault's clock on arrival.",
+        phrase("Clock ahead"),
+        phrase("occurred_at lay 5 minutes to 24 hours ahead of the vault’s clock on arrival."),
         _flag(Flag.CLOCK_AHEAD),
     ),
     RowCheck(
-        "Time",
+        phrase("Time"),
         "older_than_floor",
-        "Older than the product floor on arrival",
-        "occurred_at lay further back than three years.",
+        phrase("Older than the product floor on arrival"),
+        phrase("occurred_at lay further back than three years."),
         _flag(Flag.OLDER_THAN_FLOOR),
     ),
     RowCheck(
-        "Keeping",
+        phrase("Keeping"),
         "transaction_presumed",
-        "Transaction date presumed",
-        "A rule runs from the transaction and the record has no executed_at; occurred_at was taken.",
+        phrase("Transaction date presumed"),
+        phrase("A rule runs from the transaction and the record has no executed_at; occurred_at was taken."),
         _flag(Flag.TRANSACTION_PRESUMED),
     ),
     RowCheck(
-        "Keeping",
+        phrase("Keeping"),
         "open_ended",
-        "Keeping period not started",
-        "The event that starts a rule's period has not happened; the record is never due until it has.",
+        phrase("Keeping period not started"),
+        phrase("The event that starts a rule’s period has not happened; the record is never due until it has."),
         _flag(Flag.OPEN_ENDED),
     ),
     RowCheck(
-        "Keeping",
+        phrase("Keeping"),
         "unconfigured_jurisdiction",
-        "Jurisdiction not in the rule book",
-        "An ISO code that the rule book does not list; the floor and the latest-ending zone apply.",
+        phrase("Jurisdiction not in the rule book"),
+        phrase("An ISO code that the rule book does not list; the floor and the latest-ending zone apply."),
         _flag(Flag.UNCONFIGURED_JURISDICTION),
     ),
     RowCheck(
-        "Keeping",
+        phrase("Keeping"),
         "erasure_conflict",
-        "Erasure demanded before keeping ends",
-        "One rule demands erasure earlier than another allows; the record is restricted.",
+        phrase("Erasure demanded before keeping ends"),
+        phrase("One rule demands erasure earlier than another allows; the record is restricted."),
         _flag(Flag.ERASURE_CONFLICT),
     ),
 )
@@ -151,10 +152,10 @@ def capture_checks(population: Population) -> tuple[ExceptionCheck, ...]:
     numbering = population.sequences
     return (
         ExceptionCheck(
-            "Capture",
+            phrase("Capture"),
             "refused_open",
-            "Refused and not sent again",
-            "A record was refused on arrival and no redacted resend has closed the refusal.",
+            phrase("Refused and not sent again"),
+            phrase("A record was refused on arrival and no redacted resend has closed the refusal."),
             population.refusals.open,
             tuple(
                 Example(None, None, f"{refusal.producer}, {refusal.place}: {refusal.reason}")
@@ -162,24 +163,26 @@ def capture_checks(population: Population) -> tuple[ExceptionCheck, ...]:
             ),
         ),
         ExceptionCheck(
-            "Capture",
+            phrase("Capture"),
             "conflict",
-            "Conflicting resends",
-            "A record id came again with other bytes; the first version was kept.",
+            phrase("Conflicting resends"),
+            phrase("A record id came again with other bytes; the first version was kept."),
             population.conflicts,
         ),
         ExceptionCheck(
-            "Capture",
+            phrase("Capture"),
             "sequence_gap",
-            "Numbers missing in a producer's sequence",
-            "producer_seq has holes between the first and the last number seen, over the whole ledger.",
+            phrase("Numbers missing in a producer’s sequence"),
+            phrase("producer_seq has holes between the first and the last number seen, over the whole ledger."),
             numbering.missing,
             tuple(
                 Example(None, None, f"{row.producer}: " + ", ".join(_span(*gap) for gap in row.gaps))
                 for row in numbering.producers
                 if row.missing
             ),
-            not_tested=None if numbering.numbered or not numbering.unnumbered else "no producer numbers its records",
+            not_tested=None
+            if numbering.numbered or not numbering.unnumbered
+            else phrase("no producer numbers its records"),
         ),
     )
 

@@ -9,22 +9,26 @@ The counting keeps some tens of bytes a record (reports.relations).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from reports import model
-from reports.assurance import NONCE_BYTES, integrity, sample_proofs
-from reports.attach import Attachment
+from reports.assurance import integrity, own_seed, sample_proofs
+from reports.attach import JSON_LINES, Attachment
 from reports.checks import capture_checks
+from reports.committing import Drawn
 from reports.gathering import Gathering, private
 from reports.identity import identify
 from reports.opened import EVIDENCE
-from reports.retaining import retention
+from reports.phrase import phrase
+from reports.retaining import held, retention
 from reports.snapshot import take
 from reports.statistics import PopulationCount, finding_lines
+from reports.strata import Strata
 from retention.rules import RuleBook
 from vault.context import Vault
 from vault.core.errors import UsageError
@@ -59,6 +63,8 @@ def collect_evidence(
     *,
     report: str | None = None,
     grant: str | None = None,
+    drawn: Drawn | None = None,
+    high_value: Mapping[str, Decimal] | None = None,
     random: Callable[[int], bytes] = os.urandom,
     progress: Progress = lambda _name, _done, _total: None,
 ) -> Collected:
@@ -70,6 +76,8 @@ def collect_evidence(
         workdir: an empty directory that only its owner can read: facets lie in it in clear.
         report: its id; None makes one.
         grant: id of the grant to open records under; None takes one that will do.
+        drawn: the sample's committed population and its nonce; None lets the vault draw by itself, from the newest.
+        high_value: by currency, the amount from which on a sum is listed beside the sample.
         random: n unpredictable bytes, for the sample's seed.
         progress: told (ledger's name, entries read, entries to read).
 
@@ -82,7 +90,7 @@ def collect_evidence(
     if not purpose.strip():
         raise UsageError("--purpose must say why the records are opened")
     report_id = report or f"ev-{uuid4()}"
-    population, findings = workdir / "population.jsonl", workdir / "findings.jsonl"
+    population, findings, strata = (workdir / name for name in ("population.jsonl", "findings.jsonl", "strata.jsonl"))
     taken = take(
         vault,
         ledger.id,
@@ -90,15 +98,19 @@ def collect_evidence(
         purpose,
         report_id,
         population,
-        count=PopulationCount(zone=ZoneInfo(period.zone), opened=True),
+        count=PopulationCount(zone=ZoneInfo(period.zone), opened=True, strata=Strata(held(vault, ledger), high_value)),
         extraction=EVIDENCE,
         grant=grant,
+        under=drawn.signed if drawn else None,
         progress=progress,
     )
     signed, access, gathered, verified = taken.signed, taken.access, taken.gathered, taken.verified
     with open(findings, "xb", opener=private) as file:
         file.writelines(finding_lines(gathered.count.findings()))
-    found = integrity(vault, ledger.id, signed, gathered, verified, random(NONCE_BYTES))
+    with open(strata, "xb", opener=private) as file:
+        file.writelines(gathered.count.strata_lines())
+    seed = drawn.seed if drawn else own_seed(signed.checkpoint, random)
+    found = integrity(vault, ledger.id, signed, gathered, verified, seed)
     counted = _population(vault, signed.checkpoint.size, gathered, verified[-1], access)
     found_model = model.EvidenceReport(
         identification=identify(vault, ledger, period, purpose, report_id, access),
@@ -108,10 +120,12 @@ def collect_evidence(
         exceptions=gathered.count.checks() + capture_checks(counted),
         integrity=found,
         retention=retention(vault, ledger, book, gathered.count),
+        strata=gathered.count.strata(),
     )
-    return Collected(
-        found_model, population, findings, tuple(sample_proofs(vault, ledger.id, signed, found.sample)), taken.grant
-    )
+    listed = phrase("What is listed in full beside the sample: stratum and seq")
+    attached = Attachment("strata.jsonl", listed, JSON_LINES, strata)
+    beside = (attached, *sample_proofs(vault, ledger.id, signed, found.sample))
+    return Collected(found_model, population, findings, beside, taken.grant)
 
 
 def _population(
@@ -132,5 +146,4 @@ def _population(
         conflicts=gathered.history.conflicts,
         sequences=gathered.sequences.result(),
         accesses=gathered.history.accesses,
-        access_entry=None if access is None else f"events ledger, seq {access}",
     )

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from reports.attach import JSON_LINES, Attachment
-from reports.captions import MEANINGS, SECTIONS, alternatives
+from reports.captions import MEANINGS, SECTIONS, alternatives, volume
 from reports.charts import Charts
 from reports.collect import collect_evidence
+from reports.committing import draw, problems
 from reports.figures import ExceptionCheck
 from reports.kind import Collected, Kind, Pages, Progress, Wanted, the_ledger
 from reports.limits import limits
-from reports.model import EvidenceReport
+from reports.model import EvidenceReport, Sample
 from reports.phrase import phrase
 from reports.render import RenderedReport, render
+from reports.wording import instant
 from vault.context import Vault
+from vault.core.errors import UsageError
 from vault.ledgers import Ledger
 from vault.reading import require_whole, tell_whole
 
@@ -26,6 +29,10 @@ TITLE: Final = phrase("Evidence report")
 def collect(vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: Progress) -> Collected:
     """Collect the evidence of a ledger; see ``reports.kind.Collect``."""
     ledger = the_ledger(wanted.ledger)
+    sample, nonce = wanted.options.get("sample"), wanted.options.get("nonce")
+    if (sample is None) is not (nonce is None):
+        raise UsageError("a sample and the auditor's nonce belong together: give --sample and --nonce")
+    drawn = draw(vault, ledger, sample, nonce, wanted.grant) if sample is not None and nonce is not None else None
     found = collect_evidence(
         vault,
         ledger,
@@ -35,15 +42,20 @@ def collect(vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: 
         workdir,
         report=report,
         grant=wanted.grant,
+        drawn=drawn,
+        high_value=wanted.options.get("high_value"),
         progress=progress,
     )
     model = found.report
+    chosen = model.integrity.sample.commitment
     return Collected(
         pages=pages(model),
         attachments=(*files(model, found.population, found.findings), *found.attachments),
-        facts={"ledger": str(ledger.id), "count": model.population.in_period},
+        facts={"ledger": str(ledger.id), "count": model.population.in_period}
+        | ({"sample": chosen.sample} if chosen else {}),
         tell=lambda make: tell_whole(vault, ledger.id, found.grant, make)[0],
         verdict=model.integrity.verdict,
+        problems=problems(chosen),
         model=model,
         words=words(model),
         document=document(model),
@@ -80,6 +92,11 @@ def pages(model: EvidenceReport) -> Pages:
         sections=SECTIONS,
         values={
             "report": model,
+            "population": model.population,
+            "decisions": model.decisions,
+            "low": model.low_confidence,
+            "integrity": model.integrity,
+            "volume": volume(model.decisions.volume_unit, model.identification.period.zone),
             "meanings": MEANINGS,
             "alt": alternatives(model.decisions),
             "areas": _areas(model.exceptions),
@@ -132,7 +149,23 @@ def document(model: EvidenceReport) -> dict[str, Any]:
         "exceptions": {check.code: check.count for check in model.exceptions if check.not_tested is None}
         | {"low_confidence": model.low_confidence.count},
         "not_tested": {check.code: check.not_tested for check in model.exceptions if check.not_tested is not None},
-        "access_event": population.access_entry,
+        "access_event": model.identification.access_entry,
+        "sample": _sample(model.integrity.sample),
+        "strata": {one.code: one.count for one in model.strata if one.not_tested is None},
+    }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    chosen = sample.commitment
+    drawn: dict[str, Any] = {"size": len(sample.items), "seed": sample.seed.hex(), "self_drawn": sample.self_drawn}
+    if chosen is None:
+        return drawn
+    return drawn | {
+        "sample": chosen.sample,
+        "committed_at": instant(chosen.committed_at),
+        "seen": [{"at": instant(one.at), "by": one.by, "own": one.own} for one in chosen.seen],
+        "nonce_at": instant(chosen.nonce_at),
+        "draws": chosen.draws,
     }
 
 

@@ -211,6 +211,17 @@ class ExceptionCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Stratum:
+    """Records that are listed in full beside a sample. ``not_tested`` as in `ExceptionCheck`."""
+
+    code: str
+    title: str
+    criterion: str
+    count: int
+    not_tested: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GroupState:
     """Entries that become eligible together. ``earliest`` and ``latest`` keep_until; None where all are
     open-ended."""

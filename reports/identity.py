@@ -33,7 +33,7 @@ def identify(
         purpose=purpose,
         generated_at=now(vault),
         vault_version=version(),
-        access_entry=None if access is None else f"events ledger, seq {access}",
+        access_entry=None if access is None else phrase("events ledger, seq {seq}", seq=access),
     )
 
 

@@ -71,7 +71,7 @@ class Pages:
         sections: for the contents, in order.
         values: what else the template prints.
         charts: draws the pictures, by the name under which the template asks for them (``chart/<name>``).
-        limits: what the report does not prove; one sentence each.
+        limits: what the report does not prove; one sentence each. What none proves follows them (reports.limits).
     """
 
     template: str

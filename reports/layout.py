@@ -28,6 +28,7 @@ from reports.catalog import catalog
 from reports.charts import Charts
 from reports.fonts import MONO, Face, FontBook, file_of
 from reports.kind import Pages
+from reports.limits import of_every
 from reports.look import Look
 from reports.model import VERDICTS
 from vault.core.errors import VaultError
@@ -50,7 +51,7 @@ def lay_out(pages: Pages, files: Sequence[Described], look: Look = PLAIN) -> tup
             title=pages.title,
             sections=pages.sections,
             files=files,
-            limits=pages.limits,
+            limits=(*pages.limits, *of_every(pages.who)),
             **pages.values,
         )
         drawn = pages.charts(Charts(fonts, words.label))
@@ -81,8 +82,9 @@ def _counted(piece: str) -> Markup:
 
 
 def _quoted(text: str) -> Markup:
-    """A text as a CSS string: letters and digits as they are, all else by code point."""
-    spelled = "".join(char if char.isalnum() or char == " " else f"\\{ord(char):06x}" for char in text)
+    """A text as a CSS string: letters and digits as they are, all else by code point; blanks too, since CSS takes a
+    blank behind a code point for its end."""
+    spelled = "".join(char if char.isalnum() else f"\\{ord(char):06x}" for char in text)
     return Markup('"{}"').format(Markup(spelled))  # noqa: S704 - neither quotes nor markup are left in it
 
 

@@ -25,7 +25,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
 
-from reports.figures import Count, Decisions, ExceptionCheck, GroupState, LowConfidence, Sequences
+from reports.figures import Count, Decisions, ExceptionCheck, GroupState, LowConfidence, Sequences, Stratum
 
 VERDICTS = ("OK", "ERASED-BY-POLICY", "UNSEALED", "MODIFIED", "MISSING", "FORKED")
 """Verdict words in printing order; the same words, everywhere, as the command line and the verifier use."""
@@ -145,8 +145,6 @@ class Population:
     sequences: Sequences
     accesses: int
     """Access entries in the ledger of events for the same period, this report's own included."""
-    access_entry: str | None = None
-    """Where this report's own access entry stands, such as ``events seq 41``; None when nothing was opened."""
     destroyed_early: int = 0
     """Of the destroyed: those that two people ordered destroyed before they were due."""
     disposals: int = 0
@@ -195,6 +193,35 @@ class SampleItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Somebody outside saw it then; ``own``: they belong to whoever runs the vault."""
+
+    at: datetime
+    by: str
+    own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """A population that was fixed before the auditor's nonce was known (reports.committing).
+
+    Attributes:
+        seq: of the event ``sample.committed``; ``nonce_seq`` of ``sample.drawn``.
+        seen: who outside saw it before the nonce was given; empty where nobody did.
+        draws: different nonces that were given for it so far, this one included.
+    """
+
+    sample: str
+    seq: int
+    committed_at: datetime
+    seen: tuple[Seen, ...]
+    nonce: bytes
+    nonce_seq: int
+    nonce_at: datetime
+    draws: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """How the sample was drawn, and what came out. ``seed`` makes it repeatable with ``sampling.draw``."""
 
@@ -206,6 +233,8 @@ class Sample:
     seed_origin: str
     """One sentence: where the seed comes from and who could have influenced it."""
     self_drawn: bool
+    commitment: Commitment | None = None
+    """None for a sample that the vault drew itself."""
 
     @property
     def findings(self) -> int:
@@ -227,8 +256,6 @@ class Checkpoint:
     root: bytes
     note: str
     verifier_key: str
-    witnesses: int = 0
-    time_stamps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +358,7 @@ class EvidenceReport:
     exceptions: tuple[ExceptionCheck, ...]
     integrity: Integrity
     retention: Retention
+    strata: tuple[Stratum, ...] = ()
     limits: tuple[str, ...] = field(default=())
 
     @property

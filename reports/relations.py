@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.figures import Example, LowConfidence, LowConfidenceRow, Money
+from reports.phrase import phrase
 from reports.rows import Row
 from vault.core.flags import Flag
 
@@ -51,20 +52,20 @@ class Relations:
             return
         for kind, target in row.opened.relates_to:
             if kind == "settles":
-                self._settled.append(_tag(target))
+                self._settled.append(tag_of(target))
             elif kind == "review_of" and row.opened.review_agreed:
-                self._agreed.append(_tag(target))
+                self._agreed.append(tag_of(target))
 
     def add(self, row: Row) -> None:
         """A record of the period."""
         self.relate(row)
         if row.outcome == "outcome_unknown":
-            self._unknown.append(_tag(row.record_id), row.seq)
+            self._unknown.append(tag_of(row.record_id), row.seq)
         if not row.money_moved:
             return
         if row.opened is not None:
-            step = _tag(f"{row.opened.step}\0{row.opened.conversation_id}")
-            self._moved.append(step, _tag(row.record_id), row.seq)
+            step = tag_of(f"{row.opened.step}\0{row.opened.conversation_id}")
+            self._moved.append(step, tag_of(row.record_id), row.seq)
         if row.below_threshold and row.flags & Flag.REVIEW_AGREED.value:
             self._self_reviewed += 1
         elif row.below_threshold:
@@ -80,7 +81,7 @@ class Relations:
             currency = self._currencies.index(executed.currency)
             exponent = executed.amount.as_tuple().exponent
             self._digits[currency] = max(self._digits[currency], -exponent if isinstance(exponent, int) else 0)
-        self._low.append(_tag(row.record_id), row.seq, currency)
+        self._low.append(tag_of(row.record_id), row.seq, currency)
         micro = int(executed.amount.scaleb(_MICRO)) if executed is not None else 0
         self._low_amounts += micro.to_bytes(_AMOUNT, "big")
         detail = LowConfidenceRow(
@@ -136,7 +137,13 @@ class Relations:
         examples = []
         for group in self._double_groups():
             others = ", ".join(str(seq) for seq in group[1:5]) + (", ..." if len(group) > 5 else "")
-            examples.append(Example(seq=group[0], record_id=None, detail=f"same conversation and step as seq {others}"))
+            examples.append(
+                Example(
+                    seq=group[0],
+                    record_id=None,
+                    detail=phrase("same conversation and step as seq {others}", others=others),
+                )
+            )
             if len(examples) == limit:
                 break
         return tuple(examples)
@@ -189,5 +196,6 @@ def _tags(cells: array[int]) -> _Tags:
     return np.frombuffer(cells, dtype=np.uint64) if cells else np.empty(0, dtype=np.uint64)
 
 
-def _tag(text: str) -> int:
+def tag_of(text: str) -> int:
+    """Return what a record is remembered by."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from reports import model
 from reports.figures import Count
+from reports.phrase import phrase
 from reports.statistics import PopulationCount
 from retention import books
 from retention.history import Adopted, History
@@ -35,7 +36,9 @@ def retention(vault: Vault, ledger: Ledger, book: RuleBook, count: PopulationCou
     governance = vault.register.standing().governance
     genesis, used, by_book = ledger.genesis, count.rule_counts(), count.book_counts()
     adoption = adopted(carried(chain, genesis.rules), genesis.jurisdictions, genesis.rules)
-    rules = [(rule, _of_another(rule, chain)) for rule in adoption.adopted] + list(adoption.not_adopted)
+    rules = [(rule, _of_another(rule, chain)) for rule in adoption.adopted] + [
+        (rule, _why(rule, reason)) for rule, reason in adoption.not_adopted
+    ]
     return model.Retention(
         rulebook_version=book.version,
         rulebook_digest=book.digest,
@@ -70,14 +73,29 @@ def _rule(rule: Rule, reason: str | None, used: dict[str, int]) -> model.Rule:
     )
 
 
-_OF = "of rule book "
+_OF = "of rule book "  # how the reasons begin that name another book
+
+
+def _why(rule: Rule, reason: str) -> str:
+    """Return why a ledger does not apply a rule (retention.keeping), as a phrase."""
+    place = rule.jurisdiction
+    known = (
+        phrase("applies only to records that name {place}", place=place),
+        phrase("optional, and the ledger did not opt in"),
+        phrase("optional, and the ledger is not of {place}", place=place),
+    )
+    return next((one for one in known if one == reason), reason)
 
 
 def _of_another(rule: Rule, chain: tuple[RuleBook, ...]) -> str | None:
     """Say so where the book in force leaves a rule out that the ledger opted into."""
     if rule.id in chain[-1].rules:
         return None
-    return next(f"{_OF}{one.version}, for this ledger" for one in reversed(chain) if rule.id in one.rules)
+    return next(
+        phrase("of rule book {version}, for this ledger", version=one.version)
+        for one in reversed(chain)
+        if rule.id in one.rules
+    )
 
 
 def _earlier(
@@ -89,7 +107,9 @@ def _earlier(
     for id_ in sorted(used.keys() - known):
         book = next((one for one in reversed(chain) if id_ in one.rules), None)
         if book is not None:
-            found.append((book.rules[id_], f"{_OF}{book.version}, for what was written under it"))
+            found.append(
+                (book.rules[id_], phrase("of rule book {version}, for what was written under it", version=book.version))
+            )
     return found
 
 
@@ -98,16 +118,34 @@ def _book(book: RuleBook, told: Adopted, records: int) -> model.BookInForce:
 
 
 def _holds(vault: Vault, ledger: Ledger, governance: Governance) -> tuple[Count, ...]:
-    held = []
+    found = []
     for hold in governance.holds.values():
         sets = {digest for place, digest in hold.sets if place == str(ledger.id)}
         if hold.is_open and sets:
-            held.append(Count(f"hold {hold.id}, case {hold.case}", _size(vault, ledger, sets)))
-    return tuple(held)
+            found.append(
+                Count(phrase("hold {hold}, case {case}", hold=hold.id, case=hold.case), _size(vault, ledger, sets))
+            )
+    return tuple(found)
+
+
+def held(vault: Vault, ledger: Ledger) -> Selection:
+    """Return the positions that open holds have frozen.
+
+    Raises:
+        Missing, Modified: the set of a hold is not whole.
+    """
+    governance = vault.register.standing().governance
+    place = str(ledger.id)
+    open_ = (hold for hold in governance.holds.values() if hold.is_open)
+    return _joined(vault, ledger, {digest for hold in open_ for at, digest in hold.sets if at == place})
 
 
 def _size(vault: Vault, ledger: Ledger, digests: Iterable[str]) -> int:
+    return len(_joined(vault, ledger, digests))
+
+
+def _joined(vault: Vault, ledger: Ledger, digests: Iterable[str]) -> Selection:
     joined = Selection()
     for digest in sorted(digests):
         joined |= selections.load(vault, ledger.id, digest)
-    return len(joined)
+    return joined

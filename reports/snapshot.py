@@ -72,6 +72,7 @@ def take(
     count: C,
     extraction: Extraction,
     grant: str | None = None,
+    under: Signed | None = None,
     progress: Progress = lambda _name, _done, _total: None,
 ) -> Taken[C]:
     """Make the pass.
@@ -82,6 +83,8 @@ def take(
         population: where the lines of the period's records go: a file that is not there yet.
         count: takes what ``extraction`` makes of each record.
         grant: id of the grant to open records under; None takes one that will do.
+        under: an earlier checkpoint of the ledger, read and verified by the caller: what came after it is left aside.
+            None takes the newest.
         progress: told (ledger's name, entries read, entries to read).
 
     Raises:
@@ -89,7 +92,8 @@ def take(
         Forked: the checkpoint outside the database is missing, or the events ledger cannot be appended to.
         Unavailable: database or keys are out of reach, a disk is full.
     """
-    signed = _signed(vault, ledger)
+    newest = _signed(vault, ledger)
+    signed = under or newest
     size = signed.checkpoint.size
     extent = transact(vault.engine, lambda found: store.measure(found, ledger, size, period.start, period.end))
     access: int | None = None

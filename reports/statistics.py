@@ -31,10 +31,13 @@ from reports.figures import (
     LowConfidence,
     Outcome,
     Slice,
+    Stratum,
 )
 from reports.histogram import ConfidenceCount, LatencyCount, VolumeCount
+from reports.phrase import phrase
 from reports.relations import Relations
 from reports.rows import Row
+from reports.strata import Strata
 from vault.core.flags import Flag
 
 LOW_CONFIDENCE_ROWS = 25
@@ -45,18 +48,19 @@ GROUPS = 24
 
 # More distinct labels than this (a producer that writes a new model name into every record) fold into one.
 _LABELS = 5_000
-_OTHERS = "(others)"
+_OTHERS = phrase("(others)")
 # Sums of 24-digit amounts: the default context of 28 digits would round them.
 _EXACT = Context(prec=60)
-_NOT_OPENED = "records were not opened for this report"
+_NOT_OPENED = phrase("records were not opened for this report")
 
 
 class PopulationCount:
     """One pass over the records of a period."""
 
-    def __init__(self, *, zone: ZoneInfo, opened: bool) -> None:
+    def __init__(self, *, zone: ZoneInfo, opened: bool, strata: Strata | None = None) -> None:
         """``zone`` cuts days for the volume chart; ``opened`` says that rows carry what only opened records
-        tell."""
+        tell; ``strata`` is told of every row as well."""
+        self._strata = strata or Strata()
         self._opened = opened
         self._count = self._moved = self._below = 0
         self._first: datetime | None = None
@@ -105,12 +109,14 @@ class PopulationCount:
         self._groups.setdefault(row.group, _Group()).add(row.keep_until)
         self._add_money(row)
         self._relations.add(row)
+        self._strata.add(row)
         if may_find(row):
             self._check(row)
 
     def relate(self, row: Row) -> None:
         """A record outside the period: it is not counted, but it may review or settle one that is."""
         self._relations.relate(row)
+        self._strata.relate(row)
 
     def _check(self, row: Row) -> None:
         for index, check in enumerate(ROW_CHECKS):
@@ -201,6 +207,15 @@ class PopulationCount:
         for check, found in zip(ROW_CHECKS, self._found, strict=True):
             yield from ((check.code, seq) for seq in found)
 
+    def strata(self) -> tuple[Stratum, ...]:
+        """What is listed in full beside a sample."""
+        return self._strata.result(self._relations.low_seqs(), opened=self._opened)
+
+    def strata_lines(self) -> Iterator[bytes]:
+        """The attachment that lists it: ``{"stratum":"held","seq":17}``, one a line."""
+        for code, seq in self._strata.members(self._relations.low_seqs(), opened=self._opened):
+            yield b'{"stratum":"%s","seq":%d}\n' % (code.encode("ascii"), seq)
+
     def groups(self) -> tuple[GroupState, ...]:
         """Groups by their earliest keep_until, open-ended ones last; at most `GROUPS` of them."""
         rows = [group.state(name) for name, group in self._groups.items()]
@@ -255,7 +270,7 @@ class _Slices:
             return tuple(rows)
         rest = rows[limit - 1 :]
         total = Slice(
-            f"{len(rest)} others",
+            phrase("{count:,} others", count=len(rest)),
             sum(row.count for row in rest),
             sum(row.moved for row in rest),
             sum(row.below for row in rest),
@@ -296,5 +311,5 @@ def _counts(counter: Counter[str], limit: int) -> tuple[Count, ...]:
     rest = rows[limit - 1 :]
     return (
         *(Count(label, count) for label, count in rows[: limit - 1]),
-        Count(f"{len(rest)} others", sum(count for _, count in rest)),
+        Count(phrase("{count:,} others", count=len(rest)), sum(count for _, count in rest)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -18,6 +19,8 @@ from service.commands import (
     report_verify,
 )
 from service.commands.report_making import common, make, of_ledger
+from service.commands.sample import AMOUNT, NONCE
+from service.commands.words import WORDS
 from service.terminal import Commands
 
 
@@ -29,12 +32,25 @@ def report() -> None:
 @report.command()
 @of_ledger
 @common
-def evidence(**asked: Any) -> None:
+@click.option("--sample", type=WORDS, help="The committed population to draw the sample from: see 'sample commit'.")
+@click.option("--nonce", type=NONCE, help="The auditor's random bytes in hexadecimal, drawn after that.")
+@click.option(
+    "--high-value",
+    type=AMOUNT,
+    multiple=True,
+    metavar="CUR:AMOUNT",
+    help="List every executed sum from this on beside the sample, such as CNY:50000; repeat it for more currencies.",
+)
+def evidence(
+    sample: str | None, nonce: bytes | None, high_value: tuple[tuple[str, Decimal], ...], **asked: Any
+) -> None:
     """Make the evidence report of a ledger: pages for an auditor, the population attached. The access is logged first.
+
+    Without --sample the vault draws the sample itself, and the report says so.
 
     Exits 10, 11 or 12 where it tells of MODIFIED, MISSING or FORKED entries, 7 where it tells of another problem.
     """
-    make("evidence", **asked)
+    make("evidence", **asked, options={"sample": sample, "nonce": nonce, "high_value": dict(high_value)})
 
 
 for command in (

@@ -116,7 +116,7 @@ def test_the_access_and_the_report_are_events(issued: tuple[Installation, Issued
         "root": canonical.b64(report.integrity.checkpoint.root),
         "break_glass": 1,
     }
-    assert report.population.access_entry == f"events ledger, seq {access.seq}"
+    assert report.identification.access_entry == f"events ledger, seq {access.seq}"
     assert issue_event.seq == made.event
     assert issue_event.actor == issue_event.facts["recipient"]
     assert issue_event.facts["sha256"] == canonical.b64(hashlib.sha256(made.path.read_bytes()).digest())

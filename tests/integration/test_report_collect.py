@@ -111,7 +111,7 @@ def test_an_empty_period_opens_nothing(installation: Installation, tmp_path: Pat
     made = collect(installation, tmp_path / "work", first=date(2024, 1, 1), end=date(2024, 2, 1))
     population = made.report.population
     assert (population.in_period, population.outside_period, population.opened) == (0, CN, 0)
-    assert (population.access_entry, population.accesses, population.related) == (None, 0, 0)
+    assert (made.report.identification.access_entry, population.accesses, population.related) == (None, 0, 0)
     assert told(installation, "records.opened") == []
     assert made.report.integrity.sample.items == ()
     assert made.population.read_bytes() == b""

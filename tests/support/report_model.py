@@ -156,6 +156,7 @@ def evidence(
             purpose=purpose,
             generated_at=datetime(2026, 4, 2, 3, 14, 15, tzinfo=UTC),
             vault_version="0.1.0",
+            access_entry="events ledger, seq 41",
         ),
         population=population,
         decisions=decisions,
@@ -163,6 +164,7 @@ def evidence(
         exceptions=count.checks() + checks.capture_checks(population),
         integrity=_integrity(decisions.count, population),
         retention=_retention(count),
+        strata=count.strata(),
     )
 
 
@@ -207,7 +209,6 @@ def _population(records: int) -> model.Population:
         conflicts=1,
         sequences=sequences.result(),
         accesses=4,
-        access_entry="events ledger, seq 41",
     )
 
 
