@@ -21,18 +21,23 @@ WORKER = "worker"  # no person's id is this word
 
 def require(vault: Vault, ledger: Ledger | None) -> None:
     """Let whoever acts go on; raises ``Denied`` else, and the denial is an event. See ``reports.kind.Kind``."""
-    events.rule(vault, lambda standing: _ruled(vault, standing, ledger, lambda _facts: []))
+    events.rule(vault, lambda standing: ruled(vault, standing, ledger, lambda _facts: []))
 
 
 def tell(vault: Vault, ledger: Ledger | None, make: Callable[[dict[str, object]], Event]) -> Told:
     """Decide again, and commit an event; see ``reports.kind.Tell``."""
-    told, _ = events.rule(vault, lambda standing: _ruled(vault, standing, ledger, lambda by: [make(by)]))
+    told, _ = events.rule(vault, lambda standing: ruled(vault, standing, ledger, lambda by: [make(by)]))
     return told
 
 
-def _ruled(
+def ruled(
     vault: Vault, standing: Standing, ledger: Ledger | None, happened: Callable[[dict[str, object]], list[Event]]
 ) -> Ruling[None]:
+    """Commit what happened where whoever acts may have the report, else the denial.
+
+    Args:
+        happened: given the facts that name the right.
+    """
     roles = vault.actor.roles_by(standing)
     if vault.actor.break_glass or vault.actor.name == WORKER or "officer" in roles:
         return Ruling(happened({}), None)

@@ -39,6 +39,8 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
     generation: int | None
     grant: str
     ledger: str
+    kind: str
+    language: str | None
     first: str | None
     end: str | None
     purpose: str
@@ -67,9 +69,9 @@ def _make(told: Told) -> dict[str, Any]:
         ledger = ledgers.get(vault, told.ledger)
         first, end = (None if day is None else date.fromisoformat(day) for day in (told.first, told.end))
         period = period_of(book, ledger.genesis.jurisdictions, first, end)
-        wanted = Wanted(ledger, book, period, told.purpose, grant=told.grant)
-        with desk_of(Path(told.home), vault) as desk:
-            made = issue(vault, kind_of("evidence"), wanted, Path(told.out), desk=desk)
+        wanted = Wanted(ledger, book, period, told.purpose, grant=told.grant or None)
+        with desk_of(Path(told.home), vault, told.language) as desk:
+            made = issue(vault, kind_of(told.kind), wanted, Path(told.out), desk=desk)
     return {"sha256": canonical.b64(made.sha256), "pages": made.pages, "bytes": made.size, "event": made.event}
 
 

@@ -28,16 +28,21 @@ from uuid import uuid4
 
 import msgspec
 
+from reports import governing
 from reports.period import period_of
 from service import wiring
 from service.problems import HttpProblem
-from vault import events, grants
+from service.schema import ReportAsk
+from vault import events, grants, ledgers
 from vault.context import Vault
 from vault.core.errors import Unavailable, Unknown
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.ledgers import Ledger
 from vault.reading import denial, held_grants, no_grant, require_grant, tell_whole
+
+GOVERNING: Final = frozenset({"integrity", "retention"})
+"""Kinds that open no record (reports.governing)."""
 
 RUNNING: Final = 2
 """Reports that are being made at a time, by all workers of a home on one machine."""
@@ -91,26 +96,33 @@ class Reporting:
     def __repr__(self) -> str:
         return f"Reporting({self._folder})"
 
-    def ask(self, vault: Vault, ledger: Ledger, first: str | None, end: str | None) -> Job:
+    def ask(self, vault: Vault, ledger: Ledger, wanted: ReportAsk) -> Job:
         """Steps 1 and 2: have a report made. Returns the job, which a process works on from now on.
 
         Raises:
             UsageError: no such period.
-            Denied: no grant covers the whole ledger.
+            Denied: no grant covers the whole ledger, or, for a kind that opens nothing, none names it.
             HttpProblem: enough reports are being made on this machine.
         """
-        place = str(ledger.id)
-        require_grant(vault, ledger.id, "report.request", {"ledger": place})
-        days = [None if day is None else _day(day) for day in (first, end)]
+        place, kind = str(ledger.id), wanted.kind
+        if kind in GOVERNING:
+            governing.require(vault, ledger)
+        else:
+            require_grant(vault, ledger.id, "report.request", {"ledger": place})
+        days = [None if day is None else _day(day) for day in (wanted.first, wanted.end)]
         period_of(wiring.rule_book(vault), ledger.genesis.jurisdictions, *days)  # refuses a period that cannot be
         report = f"r-{uuid4()}"
         with self._slot() as slot:
 
             def requested(by: dict[str, object]) -> Event:
-                return Event("report.requested", {"report": report, "kind": "evidence", "ledger": place, **by})
+                return Event("report.requested", {"report": report, "kind": kind, "ledger": place, **by})
 
-            _, used = tell_whole(vault, ledger.id, None, requested)
-            job = Job(report, "running", place, ledger.row.name, "evidence", used, vault.actor.name, vault.clock())
+            used = ""
+            if kind in GOVERNING:
+                governing.tell(vault, ledger, requested)
+            else:
+                _, used = tell_whole(vault, ledger.id, None, requested)
+            job = Job(report, "running", place, ledger.row.name, kind, used, vault.actor.name, vault.clock())
             self._folder.joinpath(report).mkdir(mode=0o700)
             self._write(job)
             known = [one for name, one in vault.register.standing().grants.items() if name == used]
@@ -122,9 +134,11 @@ class Reporting:
                 "generation": vault.actor.generation,
                 "grant": used,
                 "ledger": ledger.row.name,
-                "first": first,
-                "end": end,
-                "purpose": "".join(one.purpose for one in grants.told(vault, known)),
+                "kind": kind,
+                "language": wanted.language,
+                "first": wanted.first,
+                "end": wanted.end,
+                "purpose": "".join(one.purpose for one in grants.told(vault, known)) or "asked for over HTTP",
                 "out": str(self._folder / report / "report.pdf"),
             }
             self._start(job, told, slot)
@@ -223,6 +237,9 @@ class Reporting:
                     Unknown("there is no such report, or it is not ready"), denial("report.fetch", "none", {})
                 )
             facts: dict[str, Any] = {"report": job.report, "grant": job.grant, "ledger": job.ledger}
+            if job.kind in GOVERNING:
+                told = Event("report.fetched", facts | {"sha256": job.sha256})
+                return governing.ruled(vault, standing, ledgers.get(vault, job.ledger_name), lambda _by: [told])
             if not held_grants(vault, standing, job.ledger, job.grant):
                 return refuse(no_grant(standing, vault), denial("report.fetch", "grant", facts))
             return Ruling([Event("report.fetched", facts | {"sha256": job.sha256})], None)

@@ -168,7 +168,8 @@ class ReportAsk(Struct, forbid_unknown_fields=True):
     """Which report to make. ``first`` and ``end`` are days in the ledger's first jurisdiction, the end excluded."""
 
     ledger: LedgerName
-    kind: Literal["evidence"] = "evidence"
+    kind: Literal["evidence", "threshold", "cost", "integrity", "retention"] = "evidence"
+    language: Literal["en", "zh-Hans"] | None = None
     first: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
     end: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
 

@@ -28,15 +28,16 @@ ReportId = Annotated[str, Parameter(max_length=64)]
     security=common.BY_PERSON,
 )
 async def ask(request: AnyRequest, data: JSONBody[schema.ReportAsk]) -> Response[bytes]:
-    """Have a report made, under a grant that covers the whole ledger and shows everything. It is made by a process of
-    its own; watch it."""
+    """Have a report made, under a grant that covers the whole ledger and shows everything; integrity and retention open
+    no record, so any grant that names the ledger does, and officers need none. It is made by a process of its own;
+    watch it."""
     runtime = common.runtime_of(request)
     vault = runtime.vault.acting(await door.person(request, runtime))
     ledger = await runtime.ledger(data.ledger)
     if ledger is None:
         await runtime.verb(search.deny, vault, "report.request")
         raise AssertionError("unreachable")
-    return common.answered(_view(await runtime.verb(runtime.reporting.ask, vault, ledger, data.first, data.end)), 202)
+    return common.answered(_view(await runtime.verb(runtime.reporting.ask, vault, ledger, data)), 202)
 
 
 @get(

@@ -19,6 +19,7 @@ from reports.period import period_of
 from service import reporting, wiring
 from service.problems import HttpProblem
 from service.reporting import Job, Reporting
+from service.schema import ReportAsk
 from tests.support.acting import await_, granted, happened, hire, last
 from tests.support.vault import PASSPHRASE, RECORDS, Installation
 from vault import grants, ledgers, reading
@@ -61,7 +62,7 @@ class Desk:
     def ask(self) -> Job:
         with mock.patch.dict(os.environ, self.environment):
             acting = self.vault.acting(self.who)
-            return self.jobs.ask(acting, ledgers.get(self.vault, "sg"), None, None)
+            return self.jobs.ask(acting, ledgers.get(self.vault, "sg"), ReportAsk("sg"))
 
     def made(self, job: Job) -> Job:
         self.go.set()
