@@ -277,7 +277,9 @@ def test_records_that_were_destroyed_are_told_with_their_disposal(
 UNLAWFUL = {
     "held": lambda staged: staged.hold([3]),
     "one approval": lambda staged: staged.officers.pop(),
-    "the planner approves": lambda staged: staged.officers.__setitem__(0, staged.planner),
+    "the planner approves": lambda staged: (
+        (staged.register(staged.planner), staged.officers.insert(0, staged.planner)) and staged.officers.pop()
+    ),
     "early": lambda staged: setattr(staged, "vault", staged.today),
     "moved on": lambda staged: staged.move([3], "2099-01.0"),
 }
