@@ -88,6 +88,8 @@ class _Reading:
         self.kept: list[Chosen] = []
         self.steps: list[Step] = []
         self.gone = self.strangers = 0
+        self._places: dict[str, int] = {}
+        self._settles: set[str] = set()
         self._opened = opened
         self._conversation = conversation
 
@@ -107,6 +109,8 @@ class _Reading:
         entry = record.entry
         assert entry.facets is not None
         self.kept.append(record)
+        self._places[document["id"]] = record.seq
+        self._settles.update(one["id"] for one in document.get("relates_to") or () if one["kind"] == "settles")
         self.steps.append(
             step_of(shown, entry.leaf, entry.data, entry.facets, masked=record.masked, grant=record.grant.id)
         )
@@ -124,7 +128,7 @@ class _Reading:
             "records": len(order),
             "timeline": tuple(moments[:MOMENTS]),
             "moments": len(moments),
-            "executed": executed(order),
+            "executed": executed(order, {self._places[one] for one in self._settles if one in self._places}),
             "accesses": log.rows[-ACCESSES:],
             "access_count": len(log.rows),
             "own": tuple(sorted(opened.accesses.values())),

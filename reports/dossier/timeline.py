@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -43,13 +43,17 @@ def related(step: Step) -> tuple[str, ...]:
     return tuple(_RELATED[kind](target) if kind in _RELATED else f"{kind} {target}" for kind, target in step.relations)
 
 
-def executed(steps: Sequence[Step]) -> tuple[tuple[str, int], ...]:
-    """Return what was executed, by currency; a movement that another record settles is told by that one."""
-    settled = {target for step in steps for kind, target in step.relations if kind == "settles"}
+def executed(steps: Sequence[Step], settled: Collection[int]) -> tuple[tuple[str, int], ...]:
+    """Return what was executed, by currency.
+
+    Args:
+        settled: positions of records that another one settles: that one tells of the movement. Found by their ids
+            before masking, which may make many of one.
+    """
     sums = Sums()
     for step in steps:
         money = _parsed(step.money)
-        if step.moved and money is not None and step.record_id not in settled:
+        if step.moved and money is not None and step.seq not in settled:
             sums.add(money)
     return tuple((spelled(money), count) for money, count in sums.result())
 

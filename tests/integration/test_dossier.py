@@ -36,11 +36,14 @@ TALK = {"conversation": "conv-2"}  # dec-4 and dec-5
 _numbers = count()
 
 FAILED = {"action": "refund", "outcome": "failed", "money_moved": False}
+PAID = decision(906)["decision"]
 MORE = (
     decision(901, conversation_id="talk", confidence=None, response=None, decision=FAILED),
     decision(902, conversation_id="talk", attempt=2, relates_to=[{"kind": "retry_of", "id": "dec-901"}]),
     decision(903, conversation_id="talk", record_class="aml", step=1, prompt="a secret look at Li Wei"),
     decision(904, conversation_id="Li Wei's refund"),
+    decision(905, conversation_id="paid", id="Li Wei 1", decision=PAID | {"outcome": "outcome_unknown"}),
+    decision(906, conversation_id="paid", id="Li Wei 2", relates_to=[{"kind": "settles", "id": "Li Wei 1"}]),
 )
 
 
@@ -167,6 +170,15 @@ def test_a_masked_dossier_shows_no_text(vault: Vault, anna: Actor, olaf: Actor, 
         assert secret not in text
     event = last(vault, "report.issued").facts
     assert event["fields"] == last(vault, "records.opened").facts["fields"] == "masked"
+
+
+def test_a_settled_movement_counts_once_also_where_ids_are_masked(
+    vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path
+) -> None:
+    granted(vault, anna, olaf, ["cn"], fields="masked")
+    found = _collect(vault.acting(anna), tmp_path / "one", conversation="paid")
+    assert [step.record_id for step in found.steps] == ["[masked]", "[masked]"]
+    assert found.executed == (("CNY 906.50", 1),)
 
 
 def test_a_conversation_is_found_by_a_record_or_a_transaction(

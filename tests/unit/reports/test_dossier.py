@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -119,5 +120,7 @@ def test_a_timeline_is_in_order_and_a_settled_movement_counts_once() -> None:
     moments = timeline(steps[:2])
     assert [(one.after, one.alert) for one in moments] == [(0, False), (1, True), (301, True), (601, False)]
     assert moments[0].what == "money moved: CNY 10.50"
-    assert executed(steps) == (("CNY 10.50", 1),)
+    steps[1] = replace(steps[1], seq=8)
+    assert executed(steps, {7}) == (("CNY 10.50", 1),)
+    assert executed(steps, ()) == (("CNY 21.00", 2),)
     assert timeline([]) == []

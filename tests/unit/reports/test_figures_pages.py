@@ -178,7 +178,7 @@ def _dossier(_folder: Path) -> Pages:
             records=5,
             timeline=tuple(timeline(steps)),
             moments=60,
-            executed=executed(steps),
+            executed=executed(steps, ()),
             accesses=(Access(4, "2026-01-05T08:00:00.000Z", "p-1", "records.opened", "g-1", "full", True),),
             access_count=9,
             own=(4,),
