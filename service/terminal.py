@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, ParamSpec, TypeVar
@@ -18,6 +20,7 @@ from service import wiring
 from vault.context import Vault
 from vault.core.errors import UsageError, VaultError
 
+_OURS = frozenset({"cli", "service", "reports", "retention", "vault"})
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,6 +45,10 @@ class Commands(click.Group):
             fail(UsageError(f"{words}{hint}"), as_json=json_wanted)
         except click.Abort:
             fail(VaultError("interrupted; nothing acknowledged is lost"))
+        except VaultError as error:  # of an option that is read before its command begins
+            fail(error)
+        except Exception as error:
+            fail(internal(error))
         sys.exit(code if isinstance(code, int) else 0)
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
@@ -113,8 +120,26 @@ def reporting_errors(command: Callable[P, T]) -> Callable[P, T]:
             fail(
                 VaultError(f"{error.strerror or 'system error'}{': ' + str(error.filename) if error.filename else ''}")
             )
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own ways to end
+        except Exception as error:
+            fail(internal(error))
 
     return wrapped
+
+
+def internal(error: Exception) -> VaultError:
+    """Return one line for what nobody foresaw: where it happened, never its text, which may carry a record's.
+
+    The traceback goes to standard error where REASONVAULT_DEBUG is 1: whoever sets it sees what it carries.
+    """
+    if os.environ.get("REASONVAULT_DEBUG") == "1":
+        traceback.print_exception(error)
+    frames = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    module, line = next((one for one in reversed(frames) if one[0].partition(".")[0] in _OURS), frames[-1])
+    return VaultError(
+        f"internal error: {type(error).__name__} in {module}:{line}; nothing acknowledged is lost; please report it"
+    )
 
 
 @contextmanager
