@@ -22,9 +22,9 @@ def of_every(who: Identification) -> Iterator[str]:
         yield phrase(
             "When the checkpoints were made, and that only one history was ever signed. No witness and no "
             "time-stamping authority has countersigned one: their time, and that of every destruction, is "
-            "self-asserted, and whoever holds the vault’s keys, its database and its checkpoint folder could have rebuilt all three before this "
-            "report was made. A copy of the checkpoint kept elsewhere from now on closes that door for everything "
-            "before it."
+            "self-asserted, and whoever holds the vault’s keys, its database and its checkpoint folder could have "
+            "rebuilt all three before this report was made. A copy of the checkpoint kept elsewhere from now on closes "
+            "that door for everything before it."
         )
     elif not assured.independent:
         yield phrase(

@@ -177,7 +177,8 @@ def test_a_damaged_ledger_is_reported_as_such(installation: Installation, tmp_pa
     verdicts = {item.seq: item.verdict for item in integrity.sample.items}
     assert verdicts.get(7, "MODIFIED") == "MODIFIED"
     assert {verdict for seq, verdict in verdicts.items() if seq != 7} == {"OK"}
-    assert made.attachments == ()  # no proof to a checkpoint that the entries do not lead to
+    # No proof to a checkpoint that the entries do not lead to.
+    assert [one.name for one in made.attachments] == ["strata.jsonl"]
 
 
 def test_a_swapped_key_shows_since_the_record_does_not_open(installation: Installation, tmp_path: Path) -> None:
