@@ -33,7 +33,7 @@ from vault.events import Event
 from vault.ledgers import Ledger
 from vault.linking import append
 from vault.outside import covering, time_of
-from vault.reading import tell_whole
+from vault.reading import require_whole, tell_whole
 
 NONCE_BYTES: Final = (16, 64)
 """Fewer can be guessed, more are somebody's file."""
@@ -124,6 +124,7 @@ def draw(vault: Vault, ledger: Ledger, sample: str, nonce: bytes, grant: str | N
     least, most = NONCE_BYTES
     if not least <= len(nonce) <= most:
         raise UsageError(f"a nonce has {least} to {most} bytes, in hexadecimal: 'openssl rand -hex {least}' draws one")
+    require_whole(vault, ledger)
     committed, nonces = _told(vault, ledger, sample)
     if canonical.b64(nonce) not in nonces:
         facts: dict[str, object] = {"sample": sample, "ledger": str(ledger.id), "nonce": canonical.b64(nonce)}

@@ -12,7 +12,7 @@ import jinja2
 from jinja2 import nodes
 
 from retention import rules
-from vault.core import grant, governance
+from vault.core import governance, grant
 
 REPORTS: Final = Path(__file__).parents[2] / "reports"
 
@@ -28,6 +28,7 @@ DYNAMIC: Final = frozenset(
         "week",
         "month",
         "year",
+        "Page {page} of {pages}",  # layout.dress: the foot of each page
         "{n} d",  # integrity.kind.span
         "{n} h",
         "{n} min",
@@ -73,7 +74,7 @@ def _constants(node: nodes.Node) -> Iterator[str]:
 
 def written() -> dict[str, str]:
     """Return every message, and one place where it is used."""
-    found: dict[str, Any] = {message: "said at run time" for message in DYNAMIC}
+    found: dict[str, Any] = dict.fromkeys(DYNAMIC, "said at run time")
     for where, message in (*of_python(), *of_templates()):
         found.setdefault(message, where)
     return found

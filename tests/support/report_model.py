@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from reports import checks, figures, model, sampling
+from reports.phrase import phrase
 from reports.rows import Opened, Row
 from reports.sequences import SequenceCount
 from reports.statistics import PopulationCount, finding_lines
@@ -156,7 +157,7 @@ def evidence(
             purpose=purpose,
             generated_at=datetime(2026, 4, 2, 3, 14, 15, tzinfo=UTC),
             vault_version="0.1.0",
-            access_entry="events ledger, seq 41",
+            access_entry=phrase("events ledger, seq {seq}", seq=41),
         ),
         population=population,
         decisions=decisions,
