@@ -84,7 +84,8 @@ class Charts:
             step = -(-len(columns) // 8)
             ticks = range(0, len(columns), step)
             axes.set_xticks(list(ticks), [columns[i].label for i in ticks])
-            axes.set_xlim(-0.7, len(columns) - 0.3)
+            # A lone column keeps the width of one, and does not become a wall.
+            axes.set_xlim(-0.7, max(len(columns), 8) - 0.3)
             count_axis(axes)
 
         return self.draw(FULL, 1.4, paint)

@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from reports.catalog import ENGLISH, Catalog
 from reports.figures import Money
 from reports.fonts import FontBook
-from reports.phrase import Phrase
+from reports.phrase import Phrase, phrase
 
 LIMIT = 160
 """Characters of a string that are printed: a record id (at most 128) always stands in full."""
@@ -116,7 +116,10 @@ class Wording:
             else:
                 yield f"\\u{{{ord(character):04X}}}", True
         if len(value) > limit:
-            yield f"\u2026 ({len(value):,} characters)", True
+            cut = self._catalog.of(phrase("… ({count:,} characters)", count=len(value)))
+            for character in cut:
+                self._fonts.covers(character)
+            yield cut, True
 
     def _shows(self, character: str) -> bool:
         category = unicodedata.category(character)
@@ -182,6 +185,12 @@ def percent(value: Fraction) -> str:
 def decimal(value: Decimal) -> str:
     """All digits, grouped by thousands, never in exponent form."""
     return f"{value:,f}"
+
+
+def amount(value: Decimal) -> str:
+    """An amount of money: all its digits, grouped by thousands, at least two behind the point."""
+    whole, _, rest = decimal(value).partition(".")
+    return f"{whole}.{rest:0<2}"
 
 
 def money(value: Money | None) -> str:
