@@ -131,6 +131,7 @@ def environment(words: wording.Wording, look: Look = PLAIN) -> jinja2.Environmen
         "percent": wording.percent,
         "w3c": wording.w3c,
         "decimal": wording.decimal,
+        "amount": wording.amount,
         "money": wording.money,
         "score": wording.score,
         "threshold": wording.threshold,

@@ -30,6 +30,7 @@ from reports.kind import Progress, Wanted, the_ledger
 from reports.phrase import phrase
 from reports.snapshot import take
 from reports.tally import Sums as Adding
+from reports.wording import amount
 from vault.context import Vault
 from vault.core.errors import UsageError
 
@@ -120,11 +121,11 @@ def collect(
             outside=matching.outside(),
             grace_days=grace if period.start is not None else 0,
             counts={name: matching.count(name) for name in _RESULTS},
-            unlogged=tuple(MovementRow(*_timed(row, 4)) for row in matching.rows("unlogged", ROWS)),
+            unlogged=tuple(MovementRow(*_typed(row, 2, 4)) for row in matching.rows("unlogged", ROWS)),
             unlogged_sums=_sums(matching, "unlogged"),
-            denied=tuple(MovementRow(*_timed(row[:7], 4)) for row in matching.rows("denied", ROWS)),
+            denied=tuple(MovementRow(*_typed(row[:7], 2, 4)) for row in matching.rows("denied", ROWS)),
             mismatched=tuple(_mismatched(row) for row in matching.rows("mismatched", ROWS)),
-            unlisted=tuple(RecordRow(*_timed(row, 5)) for row in matching.rows("unlisted", ROWS)),
+            unlisted=tuple(RecordRow(*_typed(row, 3, 5)) for row in matching.rows("unlisted", ROWS)),
             unlisted_sums=_sums(matching, "unlisted"),
             doubled=tuple(
                 Doubled(row[0], row[1], row[2], _shortened(row[5])) for row in matching.rows("doubled", ROWS)
@@ -147,13 +148,18 @@ def _asked(wanted: Wanted) -> tuple[Path, int]:
     return path, int(grace)
 
 
-def _timed(row: tuple[Any, ...], at: int) -> Iterator[Any]:
-    return (datetime.fromisoformat(value) if place == at else value for place, value in enumerate(row))
+def _typed(row: tuple[Any, ...], amount: int, at: int) -> Iterator[Any]:
+    """A result's row with the amount and the instant that stand at these places."""
+    for place, value in enumerate(row):
+        if place == amount and value is not None:
+            yield Decimal(value)
+        else:
+            yield datetime.fromisoformat(value) if place == at else value
 
 
 def _mismatched(row: tuple[Any, ...]) -> MovementRow:
-    logged = phrase("no amount") if row[7] is None else f"{row[8]} {Decimal(row[7]):,f}"
-    return MovementRow(*_timed((*row[:7], logged), 4))
+    logged = phrase("no amount") if row[7] is None else f"{row[8]} {amount(Decimal(row[7]))}"
+    return MovementRow(*_typed((*row[:7], logged), 2, 4))
 
 
 def _shortened(seqs: str) -> str:
@@ -164,8 +170,8 @@ def _shortened(seqs: str) -> str:
 def _sums(matching: Matching, name: str) -> Sums:
     adding = Adding()
     for currency, amounts in matching.sums(name):
-        for amount in amounts:
-            adding.add(Money(Decimal(amount), currency))
+        for one in amounts:
+            adding.add(Money(Decimal(one), currency))
     return adding.result()
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Context, Decimal
 from pathlib import Path
 from types import TracebackType
@@ -62,11 +62,13 @@ UPDATE record SET listed = EXISTS (SELECT 1 FROM movement m WHERE m.tx = record.
 _FOUND: Final = {
     "matched": "SELECT line, tx, amount, currency, at FROM movement WHERE state = 'matched' ORDER BY line",
     "unlogged": "SELECT line, tx, amount, currency, at FROM movement WHERE state = 'unlogged' ORDER BY line",
-    "denied": """SELECT m.line, m.tx, m.amount, m.currency, m.at, min(r.seq), min(r.id), count(*)
-        FROM movement m JOIN record r ON r.tx = m.tx WHERE m.state = 'denied' GROUP BY m.line ORDER BY m.line""",
-    "mismatched": """SELECT m.line, m.tx, m.amount, m.currency, m.at, min(r.seq), min(r.id), r.amount, r.currency
-        FROM movement m JOIN record r ON r.tx = m.tx AND r.moved WHERE m.state = 'mismatched'
-        GROUP BY m.line ORDER BY m.line""",
+    "denied": """SELECT m.line, m.tx, m.amount, m.currency, m.at, r.seq, r.id,
+        (SELECT count(*) FROM record a WHERE a.tx = m.tx)
+        FROM movement m JOIN record r ON r.seq = (SELECT min(f.seq) FROM record f WHERE f.tx = m.tx)
+        WHERE m.state = 'denied' ORDER BY m.line""",
+    "mismatched": """SELECT m.line, m.tx, m.amount, m.currency, m.at, r.seq, r.id, r.amount, r.currency
+        FROM movement m JOIN record r ON r.seq = (SELECT min(f.seq) FROM record f WHERE f.tx = m.tx AND f.moved)
+        WHERE m.state = 'mismatched' ORDER BY m.line""",
     "unlisted": """SELECT seq, id, tx, amount, currency, at, producer FROM record
         WHERE moved AND inside AND NOT listed ORDER BY seq""",
     "doubled": """SELECT conversation, step, count(DISTINCT coalesce(tx, id)), min(seq), max(seq), group_concat(seq)
@@ -116,10 +118,10 @@ class Matching:
                 row.seq,
                 row.record_id,
                 row.transaction_id,
-                row.moved,
+                row.moved and row.opened,
                 None if money is None else _spelled(money.amount),
                 None if money is None else money.currency,
-                row.at.isoformat(),
+                row.at.astimezone(UTC).isoformat(),
                 self._inside(row.at),
                 row.conversation_id,
                 row.step,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 
 from reports.basis import Basis
@@ -19,7 +20,7 @@ class MovementRow:
 
     line: int
     transaction_id: str
-    amount: str
+    amount: Decimal
     currency: str
     at: datetime
     seq: int | None = None
@@ -35,7 +36,7 @@ class RecordRow:
     seq: int
     record_id: str
     transaction_id: str | None
-    amount: str | None
+    amount: Decimal | None
     currency: str | None
     at: datetime
     producer: str

@@ -15,28 +15,29 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TextIO
-
-import msgspec
+from typing import Any, BinaryIO, Final
 
 from vault.core.errors import UsageError
-from vault.core.record import AMOUNT
+from vault.core.record import AMOUNT, VISIBLE
 
 REQUIRED: Final = ("transaction_id", "amount", "currency", "moved_at")
 OPTIONAL: Final = ("conversation_id", "step")
 MOST_BYTES_A_LINE: Final = 64 * 1024
+_HALVES: Final = re.compile("[\ud800-\udfff]")  # JSON can spell them, UTF-8 cannot
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One movement of money. ``line`` is where it stands in the file, from 1."""
+    """One movement of money. ``line`` is where it ends in the file, from 1; ``moved_at`` is in UTC."""
 
     line: int
     transaction_id: str
@@ -75,32 +76,54 @@ def read(path: Path) -> Iterator[Movement]:
         UsageError: it cannot be read, or a line of it; the message names the line.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            begins = file.read(1)
-            file.seek(0)
-            yield from _json(file) if begins == "{" else _csv(file)
+        with path.open("rb") as file:
+            lines = _lines(file)
+            first = next(lines, "")
+            yield from (_json if first.lstrip().startswith("{") else _csv)(chain([first], lines))
     except OSError as error:
         raise UsageError(f"cannot read the list of movements {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"the list of movements {path} is not UTF-8") from None
 
 
-def _json(file: TextIO) -> Iterator[Movement]:
-    for number, line in enumerate(file, 1):
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """One line after the other; a file without line ends does not fill the memory."""
+    number = 0
+    while line := file.readline(MOST_BYTES_A_LINE + 1):
+        number += 1
+        if len(line) > MOST_BYTES_A_LINE:
+            raise _refused(number, f"more than {MOST_BYTES_A_LINE:,} bytes")
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise _refused(number, "not UTF-8") from None
+        yield text
+
+
+def _json(lines: Iterable[str]) -> Iterator[Movement]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            document = msgspec.json.decode(line, type=dict[str, str | int | float])
-        except (msgspec.MsgspecError, RecursionError):
-            raise _refused(number, "no JSON object of strings and numbers") from None
-        if isinstance(document.get("amount"), float):
-            raise _refused(number, "the amount is a binary fraction: spell it as a string")
+            document = json.loads(line, object_pairs_hook=_once)
+        except (ValueError, RecursionError):
+            raise _refused(number, "no JSON object with each name once") from None
+        if not isinstance(document, dict) or not all(type(value) in (str, int, float) for value in document.values()):
+            raise _refused(number, "no JSON object of strings and numbers")
+        binary = next((name for name in REQUIRED if isinstance(document.get(name), float)), None)
+        if binary is not None:
+            raise _refused(number, f"{binary} is a binary fraction: spell it as a string")
         yield _movement(number, document)
 
 
-def _csv(file: TextIO) -> Iterator[Movement]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError
+    return document
+
+
+def _csv(lines: Iterable[str]) -> Iterator[Movement]:
     csv.field_size_limit(MOST_BYTES_A_LINE)
-    rows = csv.reader(file, strict=True)
+    rows = csv.reader(lines, strict=True)
     try:
         header = next(rows, [])
         names = [name.strip() for name in header]
@@ -120,19 +143,24 @@ def _csv(file: TextIO) -> Iterator[Movement]:
 def _movement(number: int, said: Mapping[str, Any]) -> Movement:
     _check(number, said)
     told = {name: str(said[name]).strip() for name in REQUIRED}
-    if not 0 < len(told["transaction_id"]) <= 128 or not told["transaction_id"].isprintable():
-        raise _refused(number, "transaction_id is 1 to 128 printable characters")
+    transaction = str(said["transaction_id"])  # byte for byte, as records have it
+    if len(transaction) > 128 or re.match(VISIBLE, transaction) is None or _HALVES.search(transaction):
+        raise _refused(number, "transaction_id is 1 to 128 characters that can be seen")
     if re.match(AMOUNT, told["amount"]) is None:
         raise _refused(number, "amount is digits, perhaps a point and up to six more, without a sign")
     if not _CURRENCY.fullmatch(told["currency"]):
         raise _refused(number, "currency is three capital letters")
+    return Movement(number, transaction, Decimal(told["amount"]), told["currency"], _instant(number, told["moved_at"]))
+
+
+def _instant(number: int, text: str) -> datetime:
     try:
-        at = datetime.fromisoformat(told["moved_at"])
-    except ValueError:
-        at = datetime.min
-    if at.tzinfo is None:
-        raise _refused(number, "moved_at is a date and time with an offset, such as 2026-01-05T16:01:10+08:00")
-    return Movement(number, told["transaction_id"], Decimal(told["amount"]), told["currency"], at)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter where a calendar ends
+        pass
+    raise _refused(number, "moved_at is a date and time with an offset, such as 2026-01-05T16:01:10+08:00")
 
 
 def _check(number: int, names: Mapping[str, Any]) -> None:
