@@ -39,6 +39,8 @@ def add(vault: Vault, producer: str, ledgers: list[Ledger], random: Callable[[in
     """
     if not producer or len(producer) > MAX_PRODUCER or not canonical.is_word(producer):
         raise UsageError(f"a producer is a word of up to {MAX_PRODUCER} of A-Z a-z 0-9 . _ : / + -")
+    if producer == "worker":
+        raise UsageError("a producer cannot be called worker: what the vault's own jobs do is told under that name")
     if not ledgers:
         raise UsageError("a producer's key needs at least one --ledger")
     _require_passphrase(vault)

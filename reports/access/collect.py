@@ -32,9 +32,10 @@ from vault.db.engine import transact, translated
 ROWS: Final = 24
 _OPENED: Final = frozenset({"record.opened"})
 _TOGETHER: Final = frozenset({"records.opened", "access.requested", "followups.opened"})
+_SEARCHED: Final = frozenset({"records.searched"})
 _TAKEN: Final = frozenset({"report.issued", "bundle.issued", "access.exported", "certificate.issued"})
-_WATCHED: Final = _OPENED | _TOGETHER | _TAKEN | {
-    "records.searched", "record.proved", "record.not_found", "record.gone", "record.unsound", "access.denied",
+_WATCHED: Final = _OPENED | _TOGETHER | _SEARCHED | _TAKEN | {
+    "record.proved", "record.not_found", "record.gone", "record.unsound", "access.denied",
     "auth.failed", "login.failed", "login.succeeded", "report.fetched", "report.ordered", "report.order_ended",
     "grant.requested", "grant.approved", "grant.revoked", "grants.required", "user.added", "user.disabled",
     "producer.added", "producer.revoked", "person.known", "events.read",
@@ -84,7 +85,7 @@ class _Counting:
         if name in _OPENED | _TOGETHER:
             self.volume.add(at)
         grant = facts.get("grant")
-        if isinstance(grant, str) and grant and not name.startswith("grant."):
+        if isinstance(grant, str) and grant and name in _OPENED | _TOGETHER | _SEARCHED:
             self.used[grant] = self.used.get(grant, (0, at))[0] + 1, at
         if name in _TAKEN:
             self.total_taken += 1
@@ -102,7 +103,7 @@ class _Counting:
         elif name in _TOGETHER:
             person.together += 1
             person.records += _whole(facts.get("count")) + _whole(facts.get("related"))
-        elif name == "records.searched":
+        elif name in _SEARCHED:
             person.searches += 1
         elif name in _TAKEN:
             person.taken += 1
@@ -230,10 +231,11 @@ def _use(grant: Grant, used: Mapping[str, tuple[int, datetime]], now: int) -> Gr
 
 def _taken(told: EventLeaf, at: datetime) -> Taken:
     facts = told.facts
-    kind = str(facts.get("kind", told.event.partition(".")[0]))
+    exported = told.event == "access.exported"
+    kind = "export" if exported else str(facts.get("kind", told.event.partition(".")[0]))
     name = next((str(facts[word]) for word in ("report", "bundle", "request") if word in facts), "")
     digest = str(facts.get("sha256", ""))
-    text = told.event in ("bundle.issued", "access.exported") or kind == "dossier"
+    text = exported or (kind in ("bundle", "dossier") and facts.get("fields") != "masked")
     shown = canonical.unb64(digest, 32).hex() if digest else ""
     return Taken(at, kind, name, str(facts.get("recipient", told.actor)), _whole(facts.get("count")), shown, text)
 

@@ -66,6 +66,7 @@ def collect(
         progress=progress,
     )
     states = [_state(vault, one) for one in found]
+    states.sort(key=lambda one: (one.kind != "events", one.verdict == "OK"))
     faults = [(one.name, fault) for one in found for fault in one.faults]
     faults.sort(key=lambda pair: pair[1].verdict.rank)
     destructions = [_destruction(one.name, erasure) for one in found for erasure in one.erasures]
@@ -75,7 +76,7 @@ def collect(
         identification=identify(vault, ledger, wanted.period, wanted.purpose, report),
         depth=_DEPTH.value,
         checked_at=now(vault),
-        ledgers=tuple(states[:LEDGERS]),
+        ledgers=tuple(states),
         total_ledgers=len(states),
         faults=tuple(_fault(name, fault) for name, fault in faults[:FAULTS]),
         total_faults=sum(sum(one.counts.values()) for one in found),

@@ -91,7 +91,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityReport:
-    """The whole report; every tuple is bounded by whoever fills it, its total beside it."""
+    """The whole report; every tuple but ``ledgers`` is bounded by whoever fills it, its total beside it.
+
+    Attributes:
+        ledgers: all of them, since each decides over the verdict; pages print the first.
+    """
 
     identification: Identification
     depth: str

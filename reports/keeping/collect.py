@@ -103,7 +103,7 @@ def collect(
     verdicts, faults = _verdicts(found)
     made = KeepingReport(
         identification=identify(vault, wanted.ledger, wanted.period, wanted.purpose, report),
-        ledgers=tuple(figures[:ROWS]),
+        ledgers=tuple(figures),
         total_ledgers=len(figures),
         months=tuple(months[:ROWS]),
         total_months=len(months),

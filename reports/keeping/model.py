@@ -79,7 +79,11 @@ class LedgerKeeping:
 
 @dataclass(frozen=True, slots=True)
 class KeepingReport:
-    """The whole report; every tuple is bounded by whoever fills it, its total beside it."""
+    """The whole report; every tuple but ``ledgers`` is bounded by whoever fills it, its total beside it.
+
+    Attributes:
+        ledgers: all of them, since the sums are theirs; pages print the first.
+    """
 
     identification: Identification
     ledgers: tuple[LedgerKeeping, ...]
