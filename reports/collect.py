@@ -21,6 +21,7 @@ from reports.assurance import integrity, own_seed, sample_proofs
 from reports.attach import JSON_LINES, Attachment
 from reports.checks import capture_checks
 from reports.committing import Drawn
+from reports.deflated import Deflated
 from reports.gathering import Gathering, private
 from reports.identity import identify
 from reports.opened import EVIDENCE
@@ -43,11 +44,13 @@ class Collected:
     """What ``render_evidence`` takes; the files lie in the caller's ``workdir``.
 
     Attributes:
+        deflated: the population as it is attached.
         grant: id of the grant that opened the records, None where none did.
     """
 
     report: model.EvidenceReport
     population: Path
+    deflated: Deflated | None
     findings: Path
     attachments: tuple[Attachment, ...]
     grant: str | None
@@ -125,7 +128,7 @@ def collect_evidence(
     listed = phrase("What is listed in full beside the sample: stratum and seq")
     attached = Attachment("strata.jsonl", listed, JSON_LINES, strata)
     beside = (attached, *sample_proofs(vault, ledger.id, signed, found.sample))
-    return Collected(found_model, population, findings, beside, taken.grant)
+    return Collected(found_model, population, gathered.deflated, findings, beside, taken.grant)
 
 
 def _population(

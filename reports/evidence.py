@@ -11,6 +11,7 @@ from reports.captions import MEANINGS, SECTIONS, alternatives, volume
 from reports.charts import Charts
 from reports.collect import collect_evidence
 from reports.committing import draw, problems
+from reports.deflated import Deflated
 from reports.figures import ExceptionCheck
 from reports.kind import Collected, Kind, Pages, Progress, Wanted, the_ledger
 from reports.limits import limits
@@ -50,7 +51,7 @@ def collect(vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: 
     chosen = model.integrity.sample.commitment
     return Collected(
         pages=pages(model),
-        attachments=(*files(model, found.population, found.findings), *found.attachments),
+        attachments=(*files(model, found.deflated or found.population, found.findings), *found.attachments),
         facts={"ledger": str(ledger.id), "count": model.population.in_period}
         | ({"sample": chosen.sample} if chosen else {}),
         tell=lambda make: tell_whole(vault, ledger.id, found.grant, make)[0],
@@ -106,7 +107,7 @@ def pages(model: EvidenceReport) -> Pages:
     )
 
 
-def files(model: EvidenceReport, population: Path, findings: Path) -> Iterator[Attachment]:
+def files(model: EvidenceReport, population: Path | Deflated, findings: Path) -> Iterator[Attachment]:
     """Yield what is attached to every evidence report."""
     checkpoint = model.integrity.checkpoint
     yield Attachment(

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
+from reports.deflated import Deflated, Pieces
 from reports.history import History
 from reports.model import Period
 from reports.opened import Chunk, Extraction, Failure, Item, Opening, has_facets
@@ -60,7 +61,8 @@ class Gathering(Generic[C]):
         access: position of the access event, None where nothing is opened.
         count: takes the rows.
         extraction: what makes them of records.
-        file: where the population's lines go; made here, readable by its owner alone.
+        file: where the population's lines go; made here, readable by its owner alone. Where the kind attaches them as
+            they are, a second file beside it has them deflated.
 
     Attributes:
         governance, inside, outside: entries that are no records, records of the period, records outside it.
@@ -68,6 +70,7 @@ class Gathering(Generic[C]):
         related: records after the period that were opened for their relations.
         unopened: the records that did not open, as the verifier would tell of them.
         dying: records that did not open because a disposal destroyed their keys; their envelopes still stand there.
+        deflated: the second file; None where there is none, or before ``finish``.
     """
 
     def __init__(
@@ -96,9 +99,14 @@ class Gathering(Generic[C]):
         self._path = file
         self._gone: list[Failure] = []
         self._places = array("Q", [0])  # where each line of the file ends
+        self.deflated: Deflated | None = None
+        self._pieces: Pieces | None = None
         self._stack = ExitStack()
         with ExitStack() as stack:
             self._file = stack.enter_context(open(file, "xb", opener=private))
+            if extraction.attached:
+                beside = file.with_suffix(".deflated")
+                self._pieces = Pieces(beside, stack.enter_context(open(beside, "xb", opener=private)))
             processes = min(os.cpu_count() or 1, 8) if opening >= _SMALL else 1
             self._opening = stack.enter_context(Opening(vault, ledger, processes=processes, extraction=extraction))
             self._stack = stack.pop_all()
@@ -124,6 +132,8 @@ class Gathering(Generic[C]):
         """Count what is still being opened, and close the file."""
         self._count(self._opening.finish())
         self._file.close()
+        if self._pieces is not None:
+            self.deflated = self._pieces.finish()
         self._explain()
 
     def __len__(self) -> int:
@@ -158,7 +168,10 @@ class Gathering(Generic[C]):
             self.related += len(chunk.related)
             for line in chunk.lines:
                 self._places.append(self._places[-1] + len(line))
-            self._file.writelines(chunk.lines)
+            text = b"".join(chunk.lines)
+            self._file.write(text)
+            if self._pieces is not None and text:
+                self._pieces.add(text, chunk.deflated)
             for failure in chunk.failures:
                 if failure.gone:
                     self._gone.append(failure)

@@ -7,6 +7,7 @@
 
 Workers are forked, not spawned: they inherit the opened key ring, so no key is ever pickled or put on a command line.
 They are forked before the caller opens its snapshot, and make their own database connection should they ever need one.
+Items and chunks travel as MessagePack: pickling them costs eight times as much.
 Plaintext lives in a worker for as long as its record is read; what comes back is numbers, ids and relations.
 
 A line of the attachment, without white space between its parts:
@@ -14,13 +15,14 @@ A line of the attachment, without white space between its parts:
     {"seq":17,"leaf_hash":"<64 hex digits>","leaf":{...},"salt":"<base64url>","facets":{"record_id":...}}
 
 The leaf stands there as stored, so its bytes are those that ``leaf_hash`` is made of. The salt lets a reader check the
-facets against the leaf (FORMAT.md).
+facets against the leaf (FORMAT.md). Lines that are attached as they are come deflated, too (reports.deflated).
 
 What is kept of a record is the kind's own affair: an ``Extraction``. Evidence's stands here.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,20 +30,23 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from reports.deflated import deflate
 from reports.figures import Money
 from reports.rows import Opened, Row, confidence_position
+from reports.told import Told
 from vault.context import Vault
-from vault.core import canonical, leaf, packing, record_rules
+from vault.core import canonical, leaf, record_rules
 from vault.core.errors import EvidenceError, KeyGone, Unavailable
 from vault.core.flags import Flag
 from vault.core.leaf import RecordLeaf
-from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Confidence, Record
+from vault.core.record import API_CODES, FIDELITY_CODES, OUTCOME_CODES, Confidence
 from vault.core.record import Money as RecordMoney
 from vault.core.tree import leaf_hash
 from vault.db.store import SealedRow
@@ -63,7 +68,7 @@ class Item(NamedTuple):
     """One record to read. ``in_period`` is false for one that is only asked what it says about others."""
 
     seq: int
-    leaf: bytes  # as stored
+    leaf: bytes  # unpacked; vault.checking has seen that it is one
     sealed: SealedRow
     in_period: bool
 
@@ -83,6 +88,7 @@ class Chunk(msgspec.Struct, Generic[R]):
     Attributes:
         rows: the period's, in order.
         lines: the attachment's, one for each of ``rows``.
+        deflated: all of ``lines``, where the kind attaches them as they are.
         related: of the others, those that opened.
         failures: every record that did not open.
         opened: how many of ``rows`` did.
@@ -93,6 +99,7 @@ class Chunk(msgspec.Struct, Generic[R]):
     related: list[R] = []
     failures: list[Failure] = []
     opened: int = 0
+    deflated: bytes = b""
 
 
 class Extraction(NamedTuple):
@@ -104,12 +111,14 @@ class Extraction(NamedTuple):
         row: a record of the period, None where it did not open.
         related: a record after the period, for what it says about others.
         line: the attachment's line; given the leaf's bytes and the row.
+        attached: whether the lines are attached as they are.
     """
 
     of: type[Any]
-    row: Callable[[Item, RecordLeaf, Record | None], Any]
-    related: Callable[[Item, RecordLeaf, Record], Any]
+    row: Callable[[Item, RecordLeaf, Told | None], Any]
+    related: Callable[[Item, RecordLeaf, Told], Any]
     line: Callable[[Item, bytes, Any], bytes]
+    attached: bool = False
 
 
 def has_facets(sealed: SealedRow | None) -> bool:
@@ -159,16 +168,20 @@ class Opening:
         if self._pool is None:
             yield self._reader.read(items)
             return
-        self._waiting.append(self._pool.submit(_read, items))
+        self._waiting.append(self._pool.submit(_read, _packer.encode(items)))
         if len(self._waiting) > self._most:
             yield self._decoder.decode(_result(self._waiting.popleft()))
 
 
 _worker: _Reader | None = None
+_packer = msgspec.msgpack.Encoder()
+_items = msgspec.msgpack.Decoder(list[Item])
 
 
 def _begin(reader: _Reader) -> None:
     global _worker
+    # What the parent left is neither garbage nor ours to visit: each look for cycles in it would copy its pages.
+    gc.freeze()
     reader.after_fork()
     _worker = reader
 
@@ -177,9 +190,9 @@ def _nothing() -> bytes:
     return b""
 
 
-def _read(items: list[Item]) -> bytes:
+def _read(items: bytes) -> bytes:
     assert _worker is not None
-    return msgspec.msgpack.encode(_worker.read(items))
+    return _packer.encode(_worker.read(_items.decode(items)))
 
 
 def _result(future: Future[bytes]) -> bytes:
@@ -206,22 +219,22 @@ class _Reader:
         chunk: Chunk[Any] = Chunk([], [], [], [])
         of = self._extraction
         for item in items:
-            data = packing.unpack(item.leaf)
-            place = leaf.parse(data)
-            assert isinstance(place, RecordLeaf)
+            place = leaf.again(item.leaf)
             record = self._record(item, place, chunk.failures)
             if item.in_period:
                 row = of.row(item, place, record)
                 chunk.rows.append(row)
-                chunk.lines.append(of.line(item, data, row))
+                chunk.lines.append(of.line(item, item.leaf, row))
                 chunk.opened += record is not None
             elif record is not None:
                 chunk.related.append(of.related(item, place, record))
+        if of.attached and chunk.lines:
+            chunk.deflated = deflate(b"".join(chunk.lines))
         return chunk
 
-    def _record(self, item: Item, place: RecordLeaf, failures: list[Failure]) -> Record | None:
+    def _record(self, item: Item, place: RecordLeaf, failures: list[Failure]) -> Told | None:
         try:
-            return msgspec.json.decode(self._opener.open(place, item.sealed), type=Record)
+            return _told.decode(self._opener.open(place, item.sealed))
         except msgspec.MsgspecError:
             failures.append(Failure(item.seq, Verdict.MODIFIED.name, "what was sealed is no record"))
         except KeyGone as error:
@@ -231,7 +244,10 @@ class _Reader:
         return None
 
 
-def _opened(record: Record) -> Opened:
+_told = msgspec.json.Decoder(Told)
+
+
+def _opened(record: Told) -> Opened:
     decision, review = record.decision, record.review
     return Opened(
         conversation_id=record.conversation_id,
@@ -267,14 +283,14 @@ def _position(confidence: Confidence, value: float) -> float | None:
     return confidence_position(value, minimum=minimum, maximum=maximum, higher_is_better=upward)
 
 
-def _row(item: Item, place: RecordLeaf, record: Record | None) -> Row:
+def _row(item: Item, place: RecordLeaf, record: Told | None) -> Row:
     """``opened`` is None where the record did not open."""
     return _kept(
         item, place, None if record is None else _opened(record), score_of(record.confidence if record else None)
     )
 
 
-def _related(item: Item, place: RecordLeaf, record: Record) -> Row:
+def _related(item: Item, place: RecordLeaf, record: Told) -> Row:
     return _kept(item, place, _opened(record), None)
 
 
@@ -285,7 +301,7 @@ def _kept(item: Item, place: RecordLeaf, opened: Opened | None, score: float | N
         seq=item.seq,
         record_id=facets[0],
         occurred_at=facets[1],
-        jurisdictions=tuple(facets[2].split(",")),
+        jurisdictions=_codes(facets[2]),
         record_class=facets[3],
         api=api_of(facets[4]),
         outcome=outcome_of(facets[5]),
@@ -304,22 +320,35 @@ def _kept(item: Item, place: RecordLeaf, opened: Opened | None, score: float | N
     )
 
 
-def _line(item: Item, data: bytes, _row: Row) -> bytes:
+def _line(item: Item, data: bytes, row: Row) -> bytes:
     facets: dict[str, Any] = dict(zip(FACET_COLUMNS, item.sealed.facets or (), strict=True))
-    facets["occurred_at"] = facets["occurred_at"].astimezone(UTC)
-    facets["jurisdictions"] = facets["jurisdictions"].split(",")
-    facets["api"] = api_of(facets["api"])
-    facets["outcome"] = outcome_of(facets["outcome"])
-    facets["fidelity"] = _word(_FIDELITIES, facets["fidelity"])
-    facets["flags"] = [name for value, name in _FLAGS if facets["flags"] & value]
-    facets["model"] = facets["model"] or None
+    facets["occurred_at"] = row.occurred_at.astimezone(UTC)
+    facets["jurisdictions"] = row.jurisdictions
+    facets["api"] = row.api
+    facets["outcome"] = row.outcome
+    facets["fidelity"] = row.fidelity
+    facets["flags"] = _flags(row.flags)
+    facets["model"] = row.model
     return b'{"seq":%d,"leaf_hash":"%b","leaf":%b,"salt":"%b","facets":%b}\n' % (
         item.seq,
         leaf_hash(data).hex().encode(),
         data,
         canonical.b64_bytes(item.sealed.salt or b""),
-        msgspec.json.encode(facets),
+        _spelled(facets),
     )
+
+
+_spelled = msgspec.json.Encoder().encode
+
+
+@lru_cache(maxsize=1024)
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+@lru_cache(maxsize=1024)
+def _flags(bits: int) -> tuple[str, ...]:
+    return tuple(name for value, name in _FLAGS if bits & value)
 
 
 def api_of(code: int) -> str:
@@ -337,6 +366,7 @@ def _word(words: dict[int, str], code: int) -> str:
     return words.get(code, f"code {code}")
 
 
+@lru_cache(maxsize=4096)
 def _instant(text: str) -> datetime | None:
     """An edited leaf may hold a date that is none; the verifier tells of it."""
     try:
@@ -345,4 +375,4 @@ def _instant(text: str) -> datetime | None:
         return None
 
 
-EVIDENCE = Extraction(Row, _row, _related, _line)
+EVIDENCE = Extraction(Row, _row, _related, _line, attached=True)

@@ -47,7 +47,10 @@ Progress = Callable[[str, int, int], None]
 """Called with (ledger name, entries read, entries to read)."""
 
 Watch = Callable[[UUID, AuditRow, Leaf | None], None]
-"""Called with (ledger, entry, its leaf or None where that cannot be read), right after the entry was checked."""
+"""Called with (ledger, entry, its leaf or None where that cannot be read), right after the entry was checked.
+
+Where the leaf can be read, the entry holds it unpacked.
+"""
 
 
 def _unwatched(_ledger: UUID, _row: AuditRow, _leaf: Leaf | None) -> None:
@@ -148,6 +151,11 @@ def _signed(checkpoints: Checkpoints, ledger: UUID) -> Checkpoint | None:
     return None
 
 
+def _once(told: list[str], words: str) -> None:
+    if words not in told:
+        told.append(words)
+
+
 def _name(ledger: UUID, known: dict[UUID, LedgerRow], announced: dict[UUID, Announced]) -> str:
     if ledger in announced:
         return announced[ledger].name
@@ -207,7 +215,7 @@ class _Audit:
         report, head = self._begin(ledger, row, None)
         deferred = Deferred()
         checker = Checker(report, self._checkpoints.verifiers(ledger), self._opener(ledger), deferred, self._seen)
-        vouch = partial(time_of, self._checkpoints, ledger)
+        vouch = partial(time_of, self._checkpoints, ledger, problem=partial(_once, report.problems))
         self._evidence = replace(self._testimony(checker, report, head, row), vouch=vouch)
         if self._depth is not Depth.LEAVES and self._evidence.destructions.of(str(ledger)):
             deferred.settle(Judge(self._evidence, ledger), report, self._leaves(ledger))
@@ -288,7 +296,9 @@ class _Audit:
             if report.frozen is not None and entry.seq >= report.size:
                 break
             parsed = checker.take(entry)
-            self._watch(report.ledger, entry, parsed)
+            if self._watch is not _unwatched:
+                seen = entry if parsed is None else AuditRow(entry[0], entry[1], checker.data, entry[3], entry[4])
+                self._watch(report.ledger, seen, parsed)
             if report.entries % 1000 == 0:
                 self._progress(report.name, report.entries, total)
             yield parsed

@@ -55,6 +55,7 @@ class Checker:
 
     Attributes:
         reached: the frontier at the checkpoint, and the hash of the leaf before it; None before it was reached.
+        data: the last entry's leaf, unpacked.
         lost: entries whose key does not exist, and words for it: missing, unless a disposal destroyed it meanwhile. The
             caller tells.
     """
@@ -83,6 +84,7 @@ class Checker:
         self._last_hash = b""
         self._root_matches = report.size == 0
         self._genesis: tuple[GenesisLeaf, bytes] | None = None
+        self.data = b""
 
     def resume(self, frontier: Frontier, last_hash: bytes) -> None:
         """Go on behind entries that were checked before. To be called before the first ``take``."""
@@ -98,7 +100,7 @@ class Checker:
         self._in_sequence(row.seq)
         data, parsed = row.leaf, None
         try:
-            data = packing.unpack(row.leaf)
+            data = self.data = packing.unpack(row.leaf)
             parsed = leaf.parse(data)
             self._check_place(parsed, row)
         except Modified as error:

@@ -84,8 +84,8 @@ class Opener:
             plaintext = envelope.open_part(row.envelope, record_key, commitment(leaf), context(leaf, row))
         except Modified as error:
             raise Modified(str(error), leaf.ledger, leaf.seq) from None
-        made = envelope.plaintext_commitment(envelope.opening(record_key), plaintext)
-        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(made, canonical.unb64(leaf.plaintext, 32)):
+        made = canonical.b64(envelope.plaintext_commitment(envelope.opening(record_key), plaintext))
+        if leaf.plaintext is msgspec.UNSET or not hmac.compare_digest(made, leaf.plaintext):
             raise Modified("the plaintext is not the one the leaf commits to", leaf.ledger, leaf.seq)
         return plaintext
 

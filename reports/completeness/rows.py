@@ -8,8 +8,8 @@ import msgspec
 
 from reports.figures import Money
 from reports.opened import Extraction, Item, money_of, outcome_of
+from reports.told import Told
 from vault.core.leaf import RecordLeaf
-from vault.core.record import Record
 from vault.core.tree import leaf_hash
 
 
@@ -30,7 +30,7 @@ class Logged(msgspec.Struct, frozen=True, gc=False):
     executed: Money | None = None
 
 
-def _row(item: Item, place: RecordLeaf, record: Record | None) -> Logged:
+def _row(item: Item, place: RecordLeaf, record: Told | None) -> Logged:
     facets = item.sealed.facets
     assert facets is not None
     if record is None:

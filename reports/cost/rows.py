@@ -9,8 +9,9 @@ import msgspec
 
 from reports.figures import Money
 from reports.opened import Extraction, Item, api_of, money_of, outcome_of
+from reports.told import Told
 from vault.core.leaf import RecordLeaf
-from vault.core.record import AI_APIS, Record, Usage
+from vault.core.record import AI_APIS, Usage
 from vault.core.tree import leaf_hash
 
 CALL, BATCH, CACHE = "call", "batch", "cache"
@@ -55,7 +56,7 @@ class Used(msgspec.Struct, frozen=True, gc=False):
         return self.api in AI_APIS
 
 
-def _row(item: Item, _place: RecordLeaf, record: Record | None) -> Used:
+def _row(item: Item, _place: RecordLeaf, record: Told | None) -> Used:
     facets = item.sealed.facets
     assert facets is not None
     told: dict[str, Any] = {} if record is None else _told(record)
@@ -72,7 +73,7 @@ def _row(item: Item, _place: RecordLeaf, record: Record | None) -> Used:
     )
 
 
-def _told(record: Record) -> dict[str, Any]:
+def _told(record: Told) -> dict[str, Any]:
     said: dict[str, Any] = {} if record.usage is None else _usage(record.usage)
     if record.timing is not None:
         timing = record.timing

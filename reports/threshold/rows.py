@@ -9,9 +9,10 @@ import msgspec
 
 from reports.figures import Money
 from reports.opened import Extraction, Item, api_of, money_of, outcome_of, score_of, threshold_of
+from reports.told import Told
 from vault.core.flags import Flag
 from vault.core.leaf import RecordLeaf
-from vault.core.record import AI_APIS, Confidence, Record
+from vault.core.record import AI_APIS, Confidence
 from vault.core.tree import leaf_hash
 
 _DEFAULTED = int(Flag.THRESHOLD_DEFAULTED)
@@ -61,7 +62,7 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
         return self.score <= threshold if self.strict else self.score < threshold
 
 
-def _row(item: Item, _place: RecordLeaf, record: Record | None) -> Decided:
+def _row(item: Item, _place: RecordLeaf, record: Told | None) -> Decided:
     facets = item.sealed.facets
     assert facets is not None
     told: dict[str, Any] = {} if record is None else _told(record)
@@ -82,7 +83,7 @@ def _row(item: Item, _place: RecordLeaf, record: Record | None) -> Decided:
     )
 
 
-def _told(record: Record) -> dict[str, Any]:
+def _told(record: Told) -> dict[str, Any]:
     """What only the opened record says."""
     said: dict[str, Any] = {"executed": money_of(record.decision.executed), "reviews": reviews_of(record)}
     said["agreed"] = None if record.review is None else record.review.agreed
@@ -97,7 +98,7 @@ def _told(record: Record) -> dict[str, Any]:
     return said
 
 
-def reviews_of(record: Record) -> tuple[tuple[str, bool], ...]:
+def reviews_of(record: Told) -> tuple[tuple[str, bool], ...]:
     """Return what a record says about the records that it reviews."""
     review = record.review
     if review is None or review.agreed is None:

@@ -230,6 +230,11 @@ def parse(data: bytes) -> Leaf:
     raise Modified("leaf is of no known kind, or does not have the form of its kind")
 
 
+def again(data: bytes) -> RecordLeaf:
+    """Return the record leaf of bytes that ``parse`` has taken before; their form is not looked at again."""
+    return _record_decoder.decode(data)
+
+
 def _record(leaf: RecordLeaf) -> RecordLeaf:
     counter = 0 if leaf.producer_seq is msgspec.UNSET else leaf.producer_seq
     if not 0 < leaf.seq <= canonical.MAX_INTEGER or counter > canonical.MAX_INTEGER or not leaf.parts:
