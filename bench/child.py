@@ -23,6 +23,7 @@ _CONTENDERS = {
     "event_sourcing": "bench.event_sourcing:run",
     "ingest": "bench.ours:ingest",
     "verify": "bench.ours:verify",
+    "evidence": "bench.reports.evidence:issued",
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         admin_dsn: a login that may CHECKPOINT.
         server_pid: the server's first process, None where it runs elsewhere.
         records: a file of JSON lines.
+        out: a file to make (reports only).
     """
 
     contender: str
@@ -45,6 +47,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     admin_dsn: str = ""
     server_pid: int | None = None
     records: Path = Path()
+    out: Path = Path()
 
     def at(self, dsn: str, admin_dsn: str, server_pid: int | None, records: Path) -> Task:
         """Return the task with the place it is done at and the records it is done with."""
@@ -76,8 +79,11 @@ class Failed(Exception):
     """A contender's process ended without an answer; why stands on standard error."""
 
 
-def run(task: Task) -> Answer:
+def run(task: Task, watch: Callable[[int], AbstractContextManager[object]] | None = None) -> Answer:
     """Run a task in a fresh process and wait for its answer.
+
+    Args:
+        watch: given the process's id, what else watches it from outside.
 
     Raises:
         Failed: the process ended without one.
@@ -85,7 +91,7 @@ def run(task: Task) -> Answer:
     command = [sys.executable, "-m", "bench.child"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        with PeakMemory(process.pid) as memory:
+        with PeakMemory(process.pid) as memory, watch(process.pid) if watch else nullcontext():
             said, _ = process.communicate(msgspec.json.encode(task, enc_hook=str))
     except BaseException:
         process.kill()

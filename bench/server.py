@@ -55,6 +55,20 @@ class Server:
         with self._made(name, "template0") as dsn:
             yield dsn
 
+    def kept(self, name: str) -> str:
+        """Return the connection string of a database that stays, made where it is not there."""
+        named = f"reasonvault_bench_{name}"
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [named]).fetchone() is None:
+                connection.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(named)))
+        return make_conninfo(self.admin_dsn, dbname=named)
+
+    def drop(self, name: str) -> None:
+        """Drop a database that was kept; one that is not there is fine."""
+        with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
+            named = Identifier(f"reasonvault_bench_{name}")
+            connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(named))
+
     @contextmanager
     def copy(self, dsn: str, name: str) -> Iterator[str]:
         """Yield the connection string of a copy of a database that nobody is connected to, dropped in the end."""
@@ -77,8 +91,8 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Server]:
-    """Yield the server; an embedded one lives below ``folder`` and is discarded in the end."""
+def running(folder: Path, *, keep: bool = False) -> Iterator[Server]:
+    """Yield the server; an embedded one lives below ``folder`` and is discarded in the end, or only stopped."""
     url = os.environ.get("DATABASE_URL")
     if url:
         yield Server(url, None)
@@ -88,4 +102,7 @@ def running(folder: Path) -> Iterator[Server]:
         embedded.ensure_running()
         yield Server(embedded.dsn("superuser", "postgres"), embedded.status().pid)
     finally:
-        embedded.discard()
+        if keep:
+            embedded.stop()
+        else:
+            embedded.discard()

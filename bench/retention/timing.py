@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import wraps
-from importlib import import_module
+from pkgutil import resolve_name
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
 
 class Point(NamedTuple):
-    """A function by the name under which its caller knows it."""
+    """A function by the name under which its caller knows it; ``module`` may be ``module:Class`` for a method."""
 
     module: str
     name: str
@@ -60,7 +60,7 @@ class Timing:
 
     def __enter__(self) -> Timing:
         for point in self._points:
-            module = import_module(point.module)
+            module = resolve_name(point.module)
             timed = self._timed(getattr(module, point.name), point.label)
             self._patches.enter_context(patch.object(module, point.name, timed))
         self._began = self._clock()
