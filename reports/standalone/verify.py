@@ -14,7 +14,12 @@ tlog-checkpoint and tlog-cosignature, RFC 6962, RFC 3161, RFC 5652 and RFC 5816.
 Exit: 0 OK, 10 MODIFIED, 11 MISSING, 12 FORKED; the worst decides. 2: the command line.
 """
 
-from __future__ import annotations
+import sys
+
+# What lies beside this file came with a bundle, or from whoever unpacked it: none of it is imported. Not even the
+# module __future__ is, so annotations with "|" stand in quotes.
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]
 
 import argparse
 import base64
@@ -27,7 +32,6 @@ import os
 import re
 import stat
 import struct
-import sys
 import zipfile
 from array import array
 from bisect import bisect_left, bisect_right
@@ -35,13 +39,18 @@ from collections import Counter
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
+from itertools import islice
 from typing import Any, BinaryIO, Iterable, Iterator, NamedTuple, Sequence
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+except ImportError:
+    print("verify.py needs the package cryptography: pip install cryptography", file=sys.stderr)
+    sys.exit(2)
 
 VERSION = "reasonvault-bundle/1"
 MODIFIED, MISSING, FORKED = "MODIFIED", "MISSING", "FORKED"
@@ -51,6 +60,7 @@ MOST_SMALL = 32 << 20  # bytes of a file that is read whole
 MOST_LINE = 16 << 20  # a record has at most 1 MiB, and JSON may spell a byte in six
 MOST_FILES = 20_000
 SHOWN = 50  # findings that are printed
+MOST_ABSENT = 10_000  # records that are named as absent
 UTC = timezone.utc
 
 
@@ -99,7 +109,9 @@ class Report:
             yield
         except Bad as error:
             self.bad(f"{what}: {error}", error.verdict)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError, AttributeError) as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # what a library raises is not for it to say; some are no Exception
             self.bad(f"{what}: not in the form it must have ({type(error).__name__})")
 
 
@@ -154,10 +166,11 @@ def no_constant(word: str) -> Any:
     raise Bad(f"{word} is no JSON")
 
 
-def parse(data: bytes | str) -> Any:
+def parse(data: "bytes | str") -> Any:
     """JSON, each name once, no NaN."""
     try:
-        return json.loads(data, object_pairs_hook=once, parse_constant=no_constant)
+        text = data if isinstance(data, str) else data.decode("utf-8")  # json would take UTF-16, too
+        return json.loads(text, object_pairs_hook=once, parse_constant=no_constant)
     except (ValueError, RecursionError):
         raise Bad("not JSON in UTF-8") from None
 
@@ -189,6 +202,15 @@ def good_name(name: Any) -> bool:
     return isinstance(name, str) and len(name) <= 300 and NAME.fullmatch(name) is not None
 
 
+KNOWN = re.compile(
+    r"README\.txt|verify\.py|trust/tsa-[0-9]{1,9}\.pem|"
+    r"ledgers/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/"
+    r"(?:checkpoint|leaves\.jsonl|nodes\.bin|records\.jsonl|consistency/[0-9]{1,20}\.bin|"
+    r"outside/[0-9]{20}\.(?:note|stamped|tsr)|selections/[A-Za-z0-9_-]{43}\.txt|manifests/[A-Za-z0-9._-]{1,80}\.txt)"
+)
+"""The names that a manifest lists: docs/reference/bundle.md, "The file". Another file could be a program."""
+
+
 class Zip:
     """The files of a zip, read where they lie. Everything doubtful is refused before anything is read."""
 
@@ -199,6 +221,8 @@ class Zip:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error):
             raise Bad("not a zip, or a damaged one") from None
+        except OSError as error:
+            raise Bad(f"the file cannot be read ({type(error).__name__})") from None
         members = self._zip.infolist()
         if len(members) > MOST_FILES or self._zip.comment:
             raise Bad("too many files, or a comment")
@@ -226,12 +250,14 @@ class Zip:
             raise Bad("something stands before the first file in it")
         if any(after[0] < before[1] for before, after in pairs(spans)):
             raise Bad("files overlap in it")
+        with open(path, "rb") as file:
+            check_nothing_between(file, sorted(members, key=lambda one: one.header_offset), self._zip.start_dir)
         self._members = {one.filename: one for one in members}
 
     def names(self) -> list[str]:
         return list(self._members)
 
-    def size(self, name: str) -> int | None:
+    def size(self, name: str) -> "int | None":
         found = self._members.get(name)
         return None if found is None else found.file_size
 
@@ -246,6 +272,81 @@ class Zip:
             if type(error).__module__ == "zlib":
                 raise Bad(f"{name} cannot be unpacked") from error
             raise
+
+
+_LOCAL = struct.Struct("<4s5H3I2H")
+_END, _END64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
+_LOCATOR = struct.Struct("<4sIQI")
+_MOST16, _MOST32 = 0xFFFF, 0xFFFFFFFF
+_PLAIN_FLAGS = 0x0806  # how hard it was packed, and that names are UTF-8
+
+
+def check_nothing_between(file: BinaryIO, members: Sequence[zipfile.ZipInfo], directory: int) -> None:
+    """Refuse a zip that another program could read as other files: one that goes by the headers before the files, by
+    another directory, by names in extra fields, or that looks into gaps."""
+    at = 0
+    for one in members:
+        if one.header_offset != at:
+            raise Bad(f"something stands before {one.filename} in it")
+        at = after_member(file, one)
+    listed = sum(46 + len(one.filename) + len(one.extra) for one in members)
+    if any(one.comment or not only_zip64(one.extra) for one in members) or at != directory:
+        raise Bad("something stands between its files and their list, or beside them")
+    number, place = (len(members), len(members)), directory + listed
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    long = size == place + _END64.size + _LOCATOR.size + _END.size
+    file.seek(place)
+    if long:
+        end = _END64.unpack(file.read(_END64.size))
+        locator = _LOCATOR.unpack(file.read(_LOCATOR.size))
+        if end[:2] + end[4:] != (b"PK\x06\x06", 44, 0, 0, *number, listed, directory) or locator != (
+            b"PK\x06\x07",
+            0,
+            place,
+            1,
+        ):
+            raise Bad("its list of files ends in two ways")
+    elif size != place + _END.size:
+        raise Bad("something stands behind its list of files")
+    short = _END.unpack(file.read(_END.size))
+    most = (_MOST16, _MOST16, _MOST32, _MOST32)
+    meant = zip(short[3:7], (*number, listed, directory), most)
+    if short[:3] + short[7:] != (b"PK\x05\x06", 0, 0, 0) or not all(
+        said == value or (long and said == absent) for said, value, absent in meant
+    ):
+        raise Bad("its list of files ends in two ways")
+
+
+def after_member(file: BinaryIO, one: zipfile.ZipInfo) -> int:
+    """Compare the header before a file with its line in the list; return where the file ends."""
+    file.seek(one.header_offset)
+    header = file.read(_LOCAL.size)
+    if len(header) != _LOCAL.size:
+        raise Bad(f"{one.filename} has no header")
+    mark, _, flags, method, _, _, crc, packed, plain, name, extra = _LOCAL.unpack(header)
+    named, beside = file.read(name), file.read(extra)
+    if packed == plain == _MOST32 and len(beside) == 20 and beside[:4] == b"\x01\x00\x10\x00":
+        plain, packed = struct.unpack("<2Q", beside[4:])
+    told = (mark, flags, method, crc, packed, plain, named)
+    if told != (
+        b"PK\x03\x04",
+        one.flag_bits,
+        one.compress_type,
+        one.CRC,
+        one.compress_size,
+        one.file_size,
+        one.filename.encode(),
+    ):
+        raise Bad(f"{one.filename} is told in two ways")
+    if flags & ~_PLAIN_FLAGS or not only_zip64(beside):
+        raise Bad(f"{one.filename} is packed in a foreign way")
+    return int(one.header_offset + _LOCAL.size + name + extra + packed)
+
+
+def only_zip64(extra: bytes) -> bool:
+    """Whether the extra fields of a file are none but sizes: another may hold another name for it."""
+    return not extra or (extra[:2] == b"\x01\x00" and len(extra) == 4 + int.from_bytes(extra[2:4], "little"))
 
 
 class Directory:
@@ -263,7 +364,7 @@ class Directory:
             found += [os.path.relpath(os.path.join(top, one), self._root).replace(os.sep, "/") for one in files]
         return found
 
-    def size(self, name: str) -> int | None:
+    def size(self, name: str) -> "int | None":
         path = os.path.join(self._root, *name.split("/"))
         try:
             found = os.lstat(path)
@@ -285,7 +386,7 @@ class Directory:
 class Bundle:
     """Files by name, read only as large as they were said to be."""
 
-    def __init__(self, source: Zip | Directory) -> None:
+    def __init__(self, source: "Zip | Directory") -> None:
         self.source = source
 
     def has(self, name: str) -> bool:
@@ -300,7 +401,7 @@ class Bundle:
         if size > most:
             raise Bad(f"{name} is too large")
         with self.source.open(name) as stream:
-            return stream.read(most + 1)
+            return stream.read(size + 1)
 
     def digest(self, name: str) -> tuple[int, str]:
         made, size = hashlib.sha256(), 0
@@ -346,7 +447,7 @@ class Key(NamedTuple):
     name: str
     kind: int
     public: bytes
-    until: int | None = None
+    until: "int | None" = None
 
     @property
     def id(self) -> bytes:
@@ -478,7 +579,7 @@ def leaf_hash(leaf: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + leaf).digest()
 
 
-def root_of(size: int, positions: Sequence[int], hashed: bytes | bytearray, nodes: bytes) -> bytes:
+def root_of(size: int, positions: Sequence[int], hashed: "bytes | bytearray", nodes: bytes) -> bytes:
     """The root that some leaves and the hashes beside them lead to: docs/reference/bundle.md, "Leaves"."""
     taken = 0
 
@@ -576,7 +677,7 @@ class Leaf(NamedTuple):
 
     kind: str
     seq: int
-    prev: str | None
+    prev: "str | None"
     said: dict[str, Any]
     hashed: bytes
 
@@ -785,15 +886,15 @@ class Der(NamedTuple):
     content: bytes
     whole: bytes
 
-    def parts(self) -> list[Der]:
+    def parts(self) -> "list[Der]":
         return der_values(self.content)
 
-    def expect(self, tag: int) -> Der:
+    def expect(self, tag: int) -> "Der":
         if self.tag != tag:
             raise Bad("a time-stamp of another structure")
         return self
 
-    def sequence(self) -> list[Der]:
+    def sequence(self) -> "list[Der]":
         return self.expect(0x30).parts()
 
     def oid(self) -> str:
@@ -812,7 +913,7 @@ class Der(NamedTuple):
         return int.from_bytes(self.expect(0x02).content, "big", signed=True)
 
 
-def der_values(data: bytes) -> list[Der]:
+def der_values(data: bytes) -> "list[Der]":
     found, at = [], 0
     while at < len(data):
         start, tag = at, data[at]
@@ -877,7 +978,7 @@ def certificates_of(part: Der) -> Iterator[x509.Certificate]:
         if one.tag == 0x30:
             try:
                 yield x509.load_der_x509_certificate(one.whole)
-            except (ValueError, UnsupportedAlgorithm):
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
                 raise Bad("a certificate of the time-stamp cannot be read") from None
 
 
@@ -1005,7 +1106,7 @@ def issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
-def check_certificate(one: x509.Certificate, at: datetime, below: int | None, anchor: bool) -> None:
+def check_certificate(one: x509.Certificate, at: datetime, below: "int | None", anchor: bool) -> None:
     """Check one certificate of a chain.
 
     Args:
@@ -1025,6 +1126,12 @@ def check_certificate(one: x509.Certificate, at: datetime, below: int | None, an
             authority = value.ca and (below is None or value.path_length is None or below <= value.path_length)
         elif isinstance(value, x509.KeyUsage) and below is not None and not value.key_cert_sign:
             raise Bad("a certificate may not issue others")
+        elif (
+            isinstance(value, x509.KeyUsage)
+            and below is None
+            and not (value.digital_signature or value.content_commitment)
+        ):
+            raise Bad("the signer's certificate may not sign")
         elif extension.critical and isinstance(value, (x509.UnrecognizedExtension, x509.NameConstraints)):
             raise Bad("a certificate has a critical extension that is not understood")
     if below is not None and not authority and not anchor:
@@ -1085,6 +1192,18 @@ def selection_digest(ledger: str, positions: Sequence[int]) -> str:
     return b64url(made.digest())
 
 
+def spans(positions: Sequence[int], most: int = 40) -> str:
+    """Positions in words: ``3-5, 9``."""
+    found: list[list[int]] = []
+    for seq in positions:
+        if found and seq == found[-1][1] + 1:
+            found[-1][1] = seq
+        else:
+            found.append([seq, seq])
+    words = [str(low) if low == high else f"{low}-{high}" for low, high in found[:most]]
+    return ", ".join(words) + (f" and {len(found) - most} more ranges: --json has all" if len(found) > most else "")
+
+
 class Erasures:
     """Whether records that are not there were destroyed as they must be, by the events of the bundle."""
 
@@ -1096,7 +1215,7 @@ class Erasures:
         self._dead = {one.said["facts"]["group"] for one in self._here("key.destroyed")}
         self._known: dict[str, Any] = {}
         self._sets: dict[str, Ranges] = {}
-        self.outside_at: Any = lambda seq: None
+        self.outside_at: Any = lambda seq, own: None
         self.self_asserted = 0
 
     def judge(self, disposal: Any, leaf: Leaf) -> None:
@@ -1205,12 +1324,12 @@ class Erasures:
             return
         if instant(until) > case["at"]:
             raise Bad(f"it was to be kept until {until}")
-        vouched = self.outside_at(case["intended"])
+        vouched = self.outside_at(case["intended"], True)
         if vouched is not None and vouched < instant(until):
             raise Bad(
                 f"it was to be kept until {until}, and its destruction was ordered by {vouched:%Y-%m-%dT%H:%M:%SZ}"
             )
-        self.self_asserted += vouched is None
+        self.self_asserted += self.outside_at(case["intended"], False) is None
 
     def _require_free(self, case: dict[str, Any], seq: int) -> None:
         released = {one.said["facts"]["hold"]: one.seq for one in self._of.get("hold.released", ())}
@@ -1288,6 +1407,7 @@ class Verifier:
         self.numbers: Counter[str] = Counter()
         self.erased: list[tuple[Leaf, Any]] = []
         self.positions = array("q")  # of the records that are there, ascending
+        self.masked = array("q")  # and of those that are masked
         self.events: list[Leaf] = []
         self.heads: dict[str, Head] = {}
         self.vouched = False  # a key that is trusted has signed the manifest
@@ -1342,8 +1462,10 @@ class Verifier:
             raise Bad("an unknown scope")
         self.entries = [self.entry(one) for one in said["ledgers"]]
         names = [one["name"] for one in said["files"]]
-        if not all(good_name(one) for one in names) or len({one.lower() for one in names}) != len(names):
-            raise Bad("a file's name does not belong into a bundle, or is there twice")
+        if not all(good_name(one) and KNOWN.fullmatch(one) for one in names):
+            raise Bad("a file's name does not belong into a bundle")
+        if len({one.lower() for one in names}) != len(names):
+            raise Bad("a file is there twice")
         self.listed = {one["name"]: (one["bytes"], one["sha256"]) for one in said["files"]}
         self.manifest = said
         self.report.about = {name: said[name] for name in ("id", "tenant", "made_at", "made_by", "fields")}
@@ -1538,13 +1660,14 @@ class Verifier:
             if "record" in said or "opening" in said or not isinstance(said["masked"], dict):
                 raise Bad("it is masked, and shows more")
             check_facets_of(said["masked"], facets)
+            self.masked.append(leaf.seq)
             return "masked" if "salt" in said else "masked, facets too"
         if state != "full" or self.manifest["fields"] != "full":
             raise Bad("a record in a state that does not belong here")
         raw = said["record"].encode("utf-8")
         if hmac.digest(unb64url(said["opening"], 32), raw, "sha256") != unb64url(leaf.said["plaintext"], 32):
             raise Bad("its text is not the one that was sealed")
-        record = json.loads(raw)
+        record = parse(raw)
         if not isinstance(record, dict):
             raise Bad("what was sealed is no record")
         check_facets_of(record, facets)
@@ -1559,6 +1682,8 @@ class Verifier:
         facts = found[0].said["facts"]
         if found[0].said["event"] != "records.opened" or facts["bundle"] != self.manifest["id"]:
             raise Bad("it is of something else than this bundle")
+        if found[0].said["actor"] != self.manifest["made_by"]:
+            raise Bad("somebody else opened the records than made the bundle")
         if (facts["ledger"], facts["fields"]) != (subject.ledger, self.manifest["fields"]):
             raise Bad("it is of another ledger, or shows other fields")
         if (
@@ -1589,9 +1714,11 @@ class Verifier:
         content = self.bundle.read(f"ledgers/{subject.ledger}/selections/{digest}.txt", 1 << 30)
         opened = Ranges(content, subject.ledger, digest)
         absent = 0
-        for seq in opened.without(self.positions):
+        for seq in islice(opened.without(self.positions), MOST_ABSENT):  # a set may name 2**53 of them
             self.report.bad(f"record {seq}: it was opened for this bundle, and is not in it", MISSING)
             absent += 1
+        if absent == MOST_ABSENT:
+            raise Bad("and perhaps more records that were opened for this bundle are not in it", MISSING)
         if not absent:
             raise Bad("there are records that were not opened for it")
 
@@ -1653,7 +1780,9 @@ class Verifier:
     def witnesses(self) -> list[tuple[Key, bool]]:
         given = [(one, False) for one in self.options.witnesses]
         known = {one.public for one, _ in given}
-        named = [(key_of(one["key"], COSIGNATURE), bool(one["own"])) for one in self.manifest["witnesses"]]
+        ours = {key.public for entry in self.entries for key in entry.keys}  # whoever has these runs the vault
+        read = [(key_of(one["key"], COSIGNATURE), bool(one["own"])) for one in self.manifest["witnesses"]]
+        named = [(key, own or key.public in ours) for key, own in read]
         return given + [one for one in named if one[0].public not in known]
 
     def check_cosignature(self, key: Key, own: bool, line: Line, text: bytes, head: Head) -> None:
@@ -1677,9 +1806,10 @@ class Verifier:
         whose = "run by whoever runs the vault: not independent" if own else "said to be independent"
         self.report.ok(f"the first {head.size} events existed at {at:%Y-%m-%dT%H:%M:%SZ}: {who} ({whose})")
 
-    def outside_at(self, seq: int) -> datetime | None:
-        """The earliest time from outside of a tree that holds an event."""
-        times = [at for size, at, _, _ in self.outside if size > seq]
+    def outside_at(self, seq: int, own: bool = False) -> "datetime | None":
+        """The earliest time from outside of a tree that holds an event; with ``own``, also from whoever runs the vault
+        or those they run, who may say any time."""
+        times = [at for size, at, _, its_own in self.outside if size > seq and (own or not its_own)]
         return min(times) if times else None
 
     # -- erasures, and the end
@@ -1706,8 +1836,9 @@ class Verifier:
         if masked := self.numbers["masked"] + self.numbers["masked, facets too"]:
             report.note(
                 f"{masked} records are masked: what they show beyond their facets cannot be compared with"
-                " what was sealed"
+                f" what was sealed (seq {spans(self.masked)})"
             )
+            report.about["masked"] = spans(self.masked, len(self.masked))
         if hidden := self.numbers["masked, facets too"]:
             report.note(f"of {hidden} of them facets are masked too: they cannot be compared with the leaf either")
         if closed := self.numbers["closed"]:
@@ -1721,7 +1852,7 @@ class Verifier:
             report.note("nobody outside the vault vouches for any time in this bundle")
         elif (at := self.outside_at(min(covering))) is not None:
             report.note(f"by a time from outside, all of these records existed at {at:%Y-%m-%dT%H:%M:%SZ}")
-        else:
+        elif self.outside_at(min(covering), True) is None:
             report.note("the times from outside are of trees before the last of these records was anchored")
         if self.outside and all(own for _, _, _, own in self.outside):
             report.note("every witness and authority is run by whoever runs the vault, and proves nothing against them")
@@ -1740,10 +1871,12 @@ class Verifier:
 
 
 def certificates_in(pem: bytes) -> list[x509.Certificate]:
+    if pem.count(b"-----BEGIN") > 100:
+        raise Bad("too many certificates in one file")
     try:
         blocks = re.findall(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", pem, re.DOTALL)
-        found = [x509.load_pem_x509_certificate(one) for one in blocks[:100]]
-    except (ValueError, UnsupportedAlgorithm):
+        found = [x509.load_pem_x509_certificate(one) for one in blocks]
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise Bad("a certificate cannot be read") from None
     if not found:
         raise Bad("no certificate in PEM")
@@ -1789,7 +1922,7 @@ def arguments(given: Sequence[str]) -> tuple[str, Options, bool]:
     return found.bundle, Options(frozenset(prints), witnesses, tuple(roots), found.most << 30), found.json
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(given: "Sequence[str] | None" = None) -> int:
     path, options, as_json = arguments(sys.argv[1:] if given is None else given)
     report = verify(path, options)
     verdict = report.verdict
@@ -1825,4 +1958,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing is known of the bundle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import json
 import random
@@ -297,6 +298,38 @@ def test_a_manifest_in_any_other_form_is_refused(site: Site, files: Files, tmp_p
                 assert verdict != "OK" or name in ("witnesses", "authorities"), (name, value)
     doubled = files["manifest.json"].replace(b'"access":', b'"access": 1, "access":', 1)
     assert found({**files, "manifest.json": doubled}, tmp_path) == "MODIFIED"
+
+
+def test_a_program_among_the_files_is_refused(site: Site, files: Files, tmp_path: Path) -> None:
+    """Whoever unpacks it would have it beside verify.py; the manifest may name what the format has, and no more."""
+    for name in ("zipfile.py", "cryptography/__init__.py", "ledgers/notes.txt", "trust/x.exe"):
+        assert found(resigned(site.vault, {"README.txt": b"", name: b"x", **files}), tmp_path) == "MODIFIED", name
+
+
+def test_each_masked_record_is_named_as_not_comparable(site: Site) -> None:
+    report = standalone.check(site.masked.path)
+    assert any("cannot be compared" in note and "(seq 3-4, 90)" in note for note in report.notes)
+    assert report.about["masked"] == "3-4, 90"
+
+
+def test_another_maker_than_the_access_event_says_is_found(site: Site, files: Files, tmp_path: Path) -> None:
+    lying = resigned(site.vault, files, lambda said: said.update(made_by="p-somebody"))
+    assert found(lying, tmp_path) == "MODIFIED"
+
+
+def test_a_set_that_names_everything_ends(site: Site, files: Files, tmp_path: Path) -> None:
+    """A made-up set of 2**53 positions, and an access event that names it, in a tree that fits."""
+    ledger, events = (str(one["ledger"]) for one in bundles.manifest(files)["ledgers"])
+    content = f"reasonvault selection/1\n{ledger}\n1-{2**53 - 2}\n".encode()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    place = f"ledgers/{events}/leaves.jsonl"
+    told = bundles.lines(files, place)
+    access = bundles.manifest(files)["access"]
+    next(one for one in told if one["seq"] == access)["facts"]["selection"] = digest
+    lying = {**files, place: bundles.spelled(told), f"ledgers/{ledger}/selections/{digest}.txt": content}
+    report = standalone.check(packed(resigned(site.vault, lying), tmp_path / "x.zip"))
+    assert report.verdict == "MODIFIED"
+    assert report.counts["MISSING"] > 10_000
 
 
 def test_in_a_directory_links_are_not_followed(site: Site, files: Files, tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_a_witness_or_a_root_from_elsewhere_is_independent(site: Site, tmp_path:
     assert not any("proves nothing against them" in note for note in report.notes)
 
 
+def test_times_by_whom_the_owner_runs_are_no_times_from_outside(site: Site, tmp_path: Path) -> None:
+    def owned(said: dict[str, Any]) -> None:
+        for one in (*said["witnesses"], *said["authorities"]):
+            one["own"] = True
+
+    report = check(resigned(site.vault, site.files, owned), tmp_path)
+    assert report.verdict == "OK"
+    assert not any("all of these records existed" in note for note in report.notes)
+
+
 def test_cosignatures_and_stamps_of_something_else_are_found(site: Site, tmp_path: Path) -> None:
     """By a vault that lies, and signs the manifest anew."""
     notes = sorted(name for name in site.files if name.endswith(".note") and "outside" in name)

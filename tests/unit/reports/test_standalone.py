@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import ExtensionOID
 
 from tests.support import standalone
 from vault.core import note
@@ -198,7 +203,7 @@ def crafted(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes]) -> Path:
 def test_hostile_zips_are_refused_in_one_line(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link")
     link.external_attr = 0o120777 << 16
-    cases = {
+    cases: dict[str, list[tuple[zipfile.ZipInfo | str, bytes]]] = {
         "slip": [("../../etc/x", b"x")],
         "absolute": [("/etc/x", b"x")],
         "twice": [("a", b"x"), ("a", b"y")],
@@ -234,6 +239,96 @@ def test_a_zip_that_is_something_else_as_well_is_refused(tmp_path: Path) -> None
     with zipfile.ZipFile(made, "a") as archive:
         archive.comment = b"a word"
     assert "comment" in str(standalone.check(made).findings)
+
+
+def _patched(path: Path, at: int, new: bytes) -> Path:
+    data = bytearray(path.read_bytes())
+    data[at : at + len(new)] = new
+    path.write_bytes(data)
+    return path
+
+
+def test_a_zip_that_two_programs_read_in_two_ways_is_refused(tmp_path: Path) -> None:
+    """By the headers before the files, by another directory, by names in extra fields, from gaps, from behind."""
+    plain = crafted(tmp_path / "plain.zip", ("README.txt", b"x" * 99), ("verify.py", b"y" * 99)).read_bytes()
+    directory, end = plain.index(b"PK\x01\x02"), plain.index(b"PK\x05\x06")
+    hidden = crafted(tmp_path / "hidden.zip", ("records.jsonl", b"forged")).read_bytes()
+    inside = hidden[: hidden.index(b"PK\x01\x02")]
+
+    def moved(data: bytes, by: int) -> bytes:
+        return data[:16] + (int.from_bytes(data[16:20], "little") + by).to_bytes(4, "little") + data[20:]
+
+    named = zipfile.ZipInfo("README.txt")
+    named.extra = b"\x75\x70\x0c\x00\x01\x00\x00\x00\x00other.x"
+    remarked = zipfile.ZipInfo("README.txt")
+    remarked.comment = b"another"
+    cases = {
+        "gap": plain[:directory] + inside + plain[directory:end] + moved(plain[end:], len(inside)),
+        "behind": plain + b"more",
+        "two directories": plain[:end] + plain[directory:end] + moved(plain[end:], end - directory),
+        "another name": crafted(tmp_path / "1.zip", (named, b"x")).read_bytes(),
+        "remark": crafted(tmp_path / "2.zip", (remarked, b"x")).read_bytes(),
+        "size before": _patched(crafted(tmp_path / "3.zip", ("README.txt", b"x" * 9)), 22, b"\x08").read_bytes(),
+        "digest before": _patched(crafted(tmp_path / "4.zip", ("README.txt", b"x" * 9)), 14, bytes(4)).read_bytes(),
+        "told afterwards": _patched(crafted(tmp_path / "5.zip", ("README.txt", b"x")), 6, b"\x08").read_bytes(),
+        "two disks": plain[: end + 4] + b"\x01" + plain[end + 5 :],
+        "other number": plain[: end + 8] + b"\x01" + plain[end + 9 :],
+    }
+    for name, content in cases.items():
+        (tmp_path / "x.zip").write_bytes(content)
+        assert refuses(verify.Zip, str(tmp_path / "x.zip"), 1 << 20), name
+    (tmp_path / "x.zip").write_bytes(plain)
+    assert verify.Zip(str(tmp_path / "x.zip"), 1 << 20).names() == ["README.txt", "verify.py"]
+
+
+@pytest.mark.parametrize("name", ["__future__", "argparse", "json", "zipfile", "cryptography", "sitecustomize"])
+def test_what_lies_beside_it_is_not_imported(name: str, tmp_path: Path) -> None:
+    """Whoever unpacks a bundle with a program in it must not run that program."""
+    (tmp_path / "verify.py").write_bytes(standalone.FILE.read_bytes())
+    (tmp_path / f"{name}.py").write_text("print('hijacked')\nraise SystemExit(0)\n")
+    ran = subprocess.run([sys.executable, "verify.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "hijacked" in ran.stdout, ran.stderr) == (11, False, "")
+
+
+def test_whatever_a_library_raises_is_one_line() -> None:
+    class Panic(BaseException):
+        """As libraries in Rust raise it."""
+
+    for error in (struct.error("x"), OSError("x"), x509.DuplicateExtension("x", ExtensionOID.KEY_USAGE),
+                  x509.InvalidVersion("x", 5), MemoryError(), Panic()):  # fmt: skip
+        report = verify.Report()
+        with report.checking("it"):
+            raise error
+        assert (report.verdict, len(report.findings)) == ("MODIFIED", 1)
+
+
+def test_only_a_time_that_the_owner_cannot_make_is_from_outside() -> None:
+    """A witness that the vault's owner runs says any time, so also one before there was anything."""
+    early, late = (verify.instant(f"20{year}-01-01T00:00:00Z") for year in (20, 26))
+    verifier = verify.Verifier(None, None, verify.Report())
+    verifier.outside = [(10, early, "witness", True), (10, late, "authority", False)]
+    assert (verifier.outside_at(3), verifier.outside_at(3, True), verifier.outside_at(10)) == (late, early, None)
+
+
+def test_the_vaults_own_key_is_no_independent_witness() -> None:
+    public = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    key = verify.Key("a/3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634", verify.ED25519, public)
+    cosigner = verify.Key("witness.example/w", verify.COSIGNATURE, public)
+    spelled = base64.b64encode(bytes([verify.COSIGNATURE]) + public).decode()
+    verifier = verify.Verifier(None, verify.Options(frozenset(), (), (), 1), verify.Report())
+    verifier.entries = [verify.Entry("", "", verify.Head(1, b""), 1, 1, [key])]
+    verifier.manifest = {"witnesses": [{"key": f"{cosigner.name}+{cosigner.id.hex()}+{spelled}", "own": False}]}
+    assert verifier.witnesses() == [(cosigner, True)]
+
+
+def test_json_is_utf_8_alone() -> None:
+    assert verify.parse(b'{"a":1}') == {"a": 1}
+    for spelled in ('{"a":1}'.encode("utf-16"), '{"a":1}'.encode("utf-32-le"), b'\xef\xbb\xbf{"a":1}'):
+        assert refuses(verify.parse, spelled)
+
+
+def test_many_certificates_cost_no_time() -> None:
+    assert refuses(verify.certificates_in, b"-----BEGIN CERTIFICATE-----" * 37_000)
 
 
 def test_files_that_overlap_are_refused(tmp_path: Path) -> None:
