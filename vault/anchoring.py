@@ -96,7 +96,7 @@ def _behind(vault: Vault, ledger: UUID, found: Checkpoint, told: Anchor | None) 
     """Return what is wrong with a ledger whose checkpoint does not come after its last anchor."""
     if told is None or found.size > told.size or (found.size, found.root) == (told.size, told.root):
         return None
-    frozen = vault.register.latest.frozen.get(str(ledger))
+    frozen = vault.register.standing().frozen.get(str(ledger))  # as of now: it goes back after the event is told
     if frozen is not None and found.size == frozen.recovery.size:
         return None  # it went back, by order of two people, to its last good head
     what = "is another tree than" if found.size == told.size else "is behind"

@@ -119,7 +119,7 @@ class Case:
         if leaf.keep_until is msgspec.UNSET:
             # What is told of it afterwards, to make its absence look lawful, comes too late.
             told = self.told
-            if self._dated is not None and not self._dated(leaf.ledger, leaf.seq, told.disposal.seq, told.at):
+            if self._dated is not None and not self._dated(leaf.ledger, leaf.seq, told.disposal.seq, self._at):
                 return "it had no date, and none was told before the plan"
         elif leaf.keep_until > self._until:
             seen = "" if self._at == self.told.at else f", and others saw by {self._until} that its key was to die"

@@ -17,19 +17,23 @@ that, see how close together the checkpoints are that others saw.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from vault import rounds, stamping
+from vault import outsideindex, rounds, stamping
 from vault.checkpoints import Checkpoints
 from vault.context import Vault
 from vault.core import cosignature
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Modified, Unavailable
 from vault.outsidefiles import is_kept, load, sizes
-from vault.policy import Authority, Policy, Witness
+from vault.policy import CLOCKS_APART, Authority, Policy, Witness
+
+_MOST_BACK: Final = 256
+"""Files without a word of anybody who is known, after which no older one is looked at for the newest."""
 
 __all__ = [
     "Assured",
@@ -127,29 +131,63 @@ class Assured(NamedTuple):
 def kept(place: Vault | Checkpoints, ledger: UUID) -> list[Outside]:
     """Return everything that verifies, by size. Reads and verifies all of it: see ``covering`` for one entry."""
     checkpoints = _of(place)
-    found = (_read(checkpoints, ledger, size) for size in sizes(checkpoints, ledger))
+    policy = checkpoints.policy()
+    found = (_read(checkpoints, ledger, size, policy) for size in sizes(checkpoints, ledger))
     return [one for one in found if one.times]
 
 
 def covering(place: Vault | Checkpoints, ledger: UUID, seq: int) -> Outside | None:
     """Return the first checkpoint above an entry that somebody vouches for; None where there is none."""
-    return next(_covering(_of(place), ledger, seq), None)
+    checkpoints = _of(place)
+    return next(_covering(checkpoints, ledger, seq, checkpoints.policy()), None)
 
 
-def time_of(checkpoints: Checkpoints, ledger: UUID, seq: int) -> OutsideTime | None:
+def time_of(
+    checkpoints: Checkpoints, ledger: UUID, seq: int, problem: Callable[[str], None] = lambda _words: None
+) -> OutsideTime | None:
     """Return when an entry existed at the latest, by independent witnesses or authorities; by the vault's own where
-    there is nobody else; None where nobody says so."""
-    own: OutsideTime | None = None
+    there is nobody else; None where nobody says so.
+
+    Args:
+        problem: told of each file on the way that should show it and does not verify.
+    """
     policy = checkpoints.policy()
-    anybody = any(not one.own for one in policy.witnesses) or any(not one.own for one in policy.authorities)
-    for found in _covering(checkpoints, ledger, seq):
-        others = [(at, name) for at, name, mine in found.times if not mine]
-        if others:
-            return OutsideTime(others[0][0], tuple(dict.fromkeys(name for _, name in others)), True, found.size)
-        own = own or OutsideTime(found.times[0][0], tuple(name for _, name, _ in found.times), False, found.size)
-        if not anybody:
-            break
-    return own
+    for size in _by_others(checkpoints, ledger, seq, policy):
+        found = _read(checkpoints, ledger, size, policy)
+        for words in found.problems:
+            problem(f"what others said of {size} events: {words}")
+        if others := [(at, name) for at, name, mine in found.times if not mine]:
+            return OutsideTime(others[0][0], tuple(dict.fromkeys(name for _, name in others)), True, size)
+    own = next(_covering(checkpoints, ledger, seq, policy), None)
+    if own is None:
+        return None
+    return OutsideTime(own.times[0][0], tuple(name for _, name, _ in own.times), False, own.size)
+
+
+def _by_others(checkpoints: Checkpoints, ledger: UUID, seq: int, policy: Policy) -> Iterator[int]:
+    """Yield the sizes above an entry that somebody independent seems to vouch for."""
+    witnesses = tuple(one for one in policy.witnesses if not one.own)
+    authorities = tuple(one for one in policy.authorities if not one.own)
+
+    def holds(size: int) -> bool:
+        if _names(load(checkpoints, ledger, size, "note"), witnesses):
+            return True
+        response, stamped = (load(checkpoints, ledger, size, suffix) for suffix in ("tsr", "stamped"))
+        if response is None or stamped is None or not authorities:
+            return False
+        try:
+            return bool(_stamped(authorities, response, stamped))
+        except stamping.BadStamp:
+            return False
+
+    if witnesses or authorities:
+        what = tuple(str(one.key) for one in witnesses), authorities
+        yield from outsideindex.above(checkpoints.outside(ledger), sizes(checkpoints, ledger), seq, what, holds)
+
+
+def _names(note: bytes | None, witnesses: tuple[Witness, ...]) -> bool:
+    """Say whether a note has a line under one of these names; what it says is not verified."""
+    return note is not None and any(f"\n\N{EM DASH} {one.name} ".encode() in note for one in witnesses)
 
 
 def assured(vault: Vault) -> Assured:
@@ -182,19 +220,20 @@ def unmet(checkpoints: Checkpoints, ledger: UUID, now_us: int) -> tuple[str, ...
     policy = checkpoints.policy()
     if not policy.active:
         return ()
-    since = _time(now_us) - policy.alarm_after
+    # A time that is still to come says nothing about today, and would hold for ever.
+    since, until = _time(now_us) - policy.alarm_after, _time(now_us) + CLOCKS_APART
     known = rounds.read(checkpoints.outside(ledger))
     why = []
     if policy.asked:
         found = _newest(checkpoints, ledger, "note")
         asked = {one.name for one in policy.asked}
-        fresh = [one for one in (found.cosignatures if found else ()) if one.name in asked and one.at >= since]
+        fresh = [one for one in (found.cosignatures if found else ()) if one.name in asked and since <= one.at <= until]
         if len(fresh) < policy.quorum:
             minutes = policy.alarm_after // timedelta(minutes=1)
             why.append(f"{len(fresh)} of {policy.quorum} witnesses cosigned within {minutes} minutes")
     if policy.stamping:
         last = _newest(checkpoints, ledger, "tsr")
-        if last is None or last.stamp is None or last.stamp.at < since:
+        if last is None or last.stamp is None or not since <= last.stamp.at <= until:
             minutes = policy.alarm_after // timedelta(minutes=1)
             why.append(f"no time-stamp was had within {minutes} minutes")
     why += [one.words for one in known.problems.values() if one.code == rounds.CLOCK]
@@ -226,7 +265,7 @@ def require_covered(vault: Vault, seq: int) -> None:
         return
     cosigned, stamped = not policy.asked, not policy.stamping
     asked = {one.name for one in policy.asked}
-    for found in _covering(vault.checkpoints, vault.events, seq):
+    for found in _covering(vault.checkpoints, vault.events, seq, policy):
         cosigned = cosigned or len({one.name for one in found.cosignatures} & asked) >= policy.quorum
         stamped = stamped or found.stamp is not None
         if cosigned and stamped:
@@ -260,24 +299,25 @@ def _problems(
 
 def _newest(checkpoints: Checkpoints, ledger: UUID, suffix: str) -> Outside | None:
     """Return the newest that holds a cosignature ("note") or a stamp ("tsr")."""
-    for size in reversed(sizes(checkpoints, ledger, suffix)):
-        found = _read(checkpoints, ledger, size)
+    policy = checkpoints.policy()
+    for size in islice(reversed(sizes(checkpoints, ledger, suffix)), _MOST_BACK):
+        found = _read(checkpoints, ledger, size, policy)
         if found.cosignatures if suffix == "note" else found.stamp:
             return found
     return None
 
 
-def _covering(checkpoints: Checkpoints, ledger: UUID, seq: int) -> Iterator[Outside]:
-    known = sizes(checkpoints, ledger)
+def _covering(checkpoints: Checkpoints, ledger: UUID, seq: int, policy: Policy) -> Iterator[Outside]:
+    known = sizes(checkpoints, ledger) if policy.witnesses or policy.authorities else ()
     for size in known[bisect_right(known, seq) :]:
-        found = _read(checkpoints, ledger, size)
+        found = _read(checkpoints, ledger, size, policy)
         if found.times:
             yield found
 
 
-def _read(checkpoints: Checkpoints, ledger: UUID, size: int) -> Outside:
+def _read(checkpoints: Checkpoints, ledger: UUID, size: int, policy: Policy) -> Outside:
     """Read and verify what is kept for a size."""
-    policy, problems = checkpoints.policy(), list[str]()
+    problems = list[str]()
     note, stamped, response = (load(checkpoints, ledger, size, suffix) for suffix in ("note", "stamped", "tsr"))
     root, cosigned, stamp = b"", list[Cosigned](), None
     try:
@@ -291,7 +331,7 @@ def _read(checkpoints: Checkpoints, ledger: UUID, size: int) -> Outside:
             other = _opened(checkpoints, ledger, size, stamped).root
             if root and root != other:
                 raise Modified("it is over another tree of this size")
-            root, stamp = other, _stamped(policy, response, stamped)
+            root, stamp = other, _stamped(policy.authorities, response, stamped)
         elif response is not None:
             problems.append(f"the bytes that the time-stamp of {size} events is over are gone")
     except Modified as error:
@@ -319,9 +359,9 @@ def _cosigned(policy: Policy, note: bytes, problems: list[str]) -> list[Cosigned
     return found
 
 
-def _stamped(policy: Policy, response: bytes, data: bytes) -> Stamped:
+def _stamped(authorities: tuple[Authority, ...], response: bytes, data: bytes) -> Stamped:
     fault = stamping.BadStamp("certificate", "no authority is configured whose root it leads to")
-    for authority in policy.authorities:
+    for authority in authorities:
         try:
             found = stamping.verify(response, data, authority.roots)
             return Stamped(found.at, found.authority, authority.own)

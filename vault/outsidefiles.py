@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from vault.checkpoints import Checkpoints
+from vault.core.checkpoint import MAX_SIZE
 from vault.core.errors import Unavailable
 from vault.durable import make_directory, replace
 from vault.keys import disk
@@ -91,7 +92,7 @@ def _listed(folder: Path) -> dict[str, array[int]]:
 
 
 def _is_size(stem: str) -> bool:
-    return len(stem) == _DIGITS and stem.isascii() and stem.isdigit()
+    return len(stem) == _DIGITS and stem.isascii() and stem.isdigit() and int(stem) <= MAX_SIZE
 
 
 def _file(folder: Path, size: int, suffix: str) -> Path:

@@ -117,8 +117,10 @@ def _events(vault: Vault, event: str, name: str, public: bytes, size: int) -> It
         found = vault.checkpoints.read(ledger)
         if found is None:
             raise Forked("the checkpoint outside the database is missing", str(ledger))
-        if ledger != vault.events and found.size:
-            sizes[str(ledger)] = found.size
+        lost = vault.checkpoints.lost(ledger)  # of a frozen one it vouches for all that was signed: receipts, the loss
+        largest = max(found.size, lost.size if lost else 0)
+        if ledger != vault.events and largest:
+            sizes[str(ledger)] = largest
     facts: dict[str, Any] = {
         "signer": name,
         "public": canonical.b64(public),

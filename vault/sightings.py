@@ -6,19 +6,23 @@
 
 A note that is kept (vault.outside) bears our signature, so a tree that is not on this history means FORKED, and so does
 one that is larger than all there is: somebody set the vault back, database and home together. Where an event tells of a
-cosignature or a time-stamp whose file is gone, that is said and no fault: what it showed is not shown any more.
+cosignature or a time-stamp whose file is gone, or is not the one any more, that is said and no fault: what it showed is
+not shown any more.
 
-Only roots are compared here; whose words the files hold, ``vault.outside`` verifies where they are needed.
+Roots, names of witnesses and digests of time-stamps are compared here; what the files say, ``vault.outside`` verifies
+where it is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 from vault import outsidefiles
 from vault.checkpoints import Checkpoints
+from vault.core import canonical, cosignature
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Modified, RefusedInput
 from vault.core.leaf import EventLeaf
@@ -27,7 +31,7 @@ from vault.core.tree import Frontier
 from vault.verdict import LedgerReport, Verdict
 
 _NONE: Final = 1 << 63  # no tree is so large
-_SHOWN: Final = {"checkpoint.witnessed": ("note", "cosigned"), "checkpoint.stamped": ("tsr", "stamped")}
+_SHOWN: Final = {"checkpoint.witnessed": "cosigned", "checkpoint.stamped": "stamped"}
 
 
 class Sightings:
@@ -40,11 +44,11 @@ class Sightings:
     def __init__(self, checkpoints: Checkpoints, ledger: UUID) -> None:
         self._checkpoints = checkpoints
         self._ledger = ledger
-        self._kept = {suffix: frozenset(outsidefiles.sizes(checkpoints, ledger, suffix)) for suffix in ("note", "tsr")}
         self._ahead: Iterator[int] = iter(outsidefiles.sizes(checkpoints, ledger))
         self._other: int | None = None
         self._good = 0
-        self._gone: dict[str, list[int]] = {"cosigned": [], "stamped": []}
+        self._gone: dict[str, tuple[int, int]] = {}  # words -> the first size, how many
+        self._last: tuple[int, str | None] = (-1, None)
         self.next = next(self._ahead, _NONE)
 
     def look(self, frontier: Frontier) -> None:
@@ -62,12 +66,11 @@ class Sightings:
     def take(self, leaf: EventLeaf) -> None:
         """Take the next event: one that tells of what others said needs the file that shows it."""
         if leaf.event in _SHOWN and leaf.facts.get("ledger") == str(self._ledger):
-            suffix, done = _SHOWN[leaf.event]
             size = leaf.facts.get("size")
-            if not isinstance(size, int) or size in self._kept[suffix]:
-                return
-            if not outsidefiles.is_kept(self._checkpoints, self._ledger, size, suffix):  # nor came since we looked
-                self._gone[done].append(size)
+            if type(size) is int and size > 0 and (fault := self._fault(leaf, size)):
+                words = f"{_SHOWN[leaf.event]}, and its file {fault}"
+                first, number = self._gone.get(words, (size, 0))
+                self._gone[words] = first, number + 1
 
     def finish(self, report: LedgerReport, *, leaves_are_whole: bool) -> None:
         """Tell what does not fit.
@@ -83,15 +86,40 @@ class Sightings:
         if beyond:
             what = f"others saw {max(beyond)} entries of it, and it has {have}: it was set back"
             report.add(Verdict.FORKED, have, what)
-        for done, sizes in self._gone.items():
-            if sizes:
-                more = f", and {len(sizes) - 1} more" if len(sizes) > 1 else ""
-                report.problems.append(f"the checkpoint of {sizes[0]} entries was {done}, and its file is gone{more}")
+        for words, (first, number) in self._gone.items():
+            more = f", and {number - 1} more" if number > 1 else ""
+            report.problems.append(f"the checkpoint of {first} entries was {words}{more}")
+
+    def _fault(self, leaf: EventLeaf, size: int) -> str:
+        """Return what is wrong with the file that an event tells of; "" where nothing is.
+
+        Whoever wants a time from outside forgotten need not delete a file: a line of it, or another file, would do.
+        """
+        gone, other = "is gone", "does not show that any more"
+        if leaf.event == "checkpoint.stamped":
+            response = outsidefiles.load(self._checkpoints, self._ledger, size, "tsr")
+            told = leaf.facts.get("tsr")
+            return gone if response is None else other if canonical.b64(sha256(response).digest()) != told else ""
+        note = self._note(size)
+        if note is None:
+            return gone
+        told = leaf.facts.get("witnesses")
+        try:
+            names = {cosignature.word(one.name) for one in split_unverified(note)[1]}
+        except RefusedInput:
+            return other
+        return "" if isinstance(told, list) and names.issuperset(map(str, told)) else other
+
+    def _note(self, size: int) -> str | None:
+        """Return what is kept for a size; each is asked for twice, soon after one another."""
+        if self._last[0] != size:
+            self._last = size, outsidefiles.read_note(self._checkpoints, self._ledger, size)
+        return self._last[1]
 
     def _root(self, size: int, expected: bytes = b"") -> bytes | None:
         """Return the root that is kept for a size; None where no note of ours is. A signature is verified only where
         the root is not the expected one: for what is right it says nothing."""
-        note = outsidefiles.read_note(self._checkpoints, self._ledger, size)
+        note = self._note(size)
         if note is None:
             return None
         try:

@@ -104,7 +104,9 @@ def verify(response: bytes, data: bytes, roots: Sequence[Certificate], nonce: in
     except VerificationError as error:
         code = _CODES.get(str(error), "certificate")
         raise BadStamp(code, _WORDS[code] + (f": {_reason(error)}" if code == "certificate" else "")) from None
-    except ValueError as error:  # the library's parsers are lazy
+    except BadStamp:
+        raise
+    except Exception as error:  # the libraries' parsers are lazy, and each has errors of its own
         raise BadStamp("unreadable", f"the time-stamp cannot be read: {str(error)[:120]}") from None
 
 
@@ -131,7 +133,7 @@ def _read(response: bytes) -> TimeStampResponse:
         pass
     try:
         return decode_timestamp_response(_in_order(response))
-    except (ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # of whatever kind: a stranger wrote these bytes
         raise BadStamp("unreadable", f"the answer is no time-stamp response: {str(error)[:120]}") from None
 
 

@@ -19,6 +19,7 @@ How bytes travel is the caller's: see ``Post``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -124,14 +125,18 @@ def run(vault: Vault, post: Post, *, stamp: bool = False) -> Round:
         return Round(0, 0, (), None, ())
     with rounds.alone(vault.checkpoints.outside(vault.events)):
         seen = _others(vault)
-        anchored = anchor(vault, every=0)
+        fault, anchored = None, 0
+        try:
+            anchored = anchor(vault, every=0)
+        except Forked as error:  # one ledger that is not as it should be must not keep all from being witnessed
+            fault = error
         going = _Going(vault, policy, post)
         going.ask_witnesses()
         if stamp or going.stamp_is_due():
             going.ask_authorities()
         going.end(seen)
-    if going.forked is not None:
-        raise going.forked
+    if (forked := going.forked or fault) is not None:
+        raise forked
     return Round(going.checkpoint.size, anchored, tuple(going.cosigned), going.stamped, tuple(going.problems))
 
 
@@ -153,9 +158,15 @@ def is_due(vault: Vault) -> bool:
 
 
 def _others(vault: Vault) -> dict[str, int]:
-    """Return the sizes of all ledgers' checkpoints but the events'."""
-    read, those = vault.checkpoints.read, vault.checkpoints.ledgers()
-    return {str(one): (found.size if (found := read(one)) else 0) for one in those if one != vault.events}
+    """Return the sizes of all ledgers' checkpoints but the events'; 0 of one that cannot be read: anchoring says so."""
+    sizes: dict[str, int] = {}
+    for one in vault.checkpoints.ledgers():
+        if one != vault.events:
+            sizes[str(one)] = 0
+            with suppress(Forked):
+                found = vault.checkpoints.read(one)
+                sizes[str(one)] = found.size if found else 0
+    return sizes
 
 
 def _has_news(vault: Vault, first: int) -> bool:
@@ -205,7 +216,7 @@ class _Going:
                 "ledger": str(self._vault.events),
                 "size": self.checkpoint.size,
                 "root": canonical.b64(self.checkpoint.root),
-                "witnesses": [_word(name) for name in self.cosigned],
+                "witnesses": [cosignature.word(name) for name in self.cosigned],
                 "at": [leaf.instant(one.at) for one in self.cosigned.values()],
             }
             self._rounds.witnessed = max(self._rounds.witnessed, self.checkpoint.size)
@@ -219,7 +230,7 @@ class _Going:
             Forked: it saw what is not here.
         """
         size = self.checkpoint.size
-        old = min(self._rounds.sizes.get(str(witness.key), 0), size)
+        old = min(max(0, self._rounds.sizes.get(str(witness.key), 0)), size)
         answer = self._shown(witness, old)
         if answer.status == 409 and (known := self._told_size(witness, answer)) != old:
             old, answer = known, self._shown(witness, known)
@@ -360,7 +371,7 @@ class _Going:
     def _failed(self, name: str, code: str, words: str) -> None:
         self.problems.append(words)
         if rounds.problem(self._rounds, name, code, words, self._vault.clock() // 1_000_000):
-            self._happened.append(Event("witness.failed", {"witness": _word(name), "code": code}))
+            self._happened.append(Event("witness.failed", {"witness": cosignature.word(name), "code": code}))
 
     def end(self, seen: dict[str, int]) -> None:
         """Step 6."""
@@ -375,8 +386,3 @@ class _Going:
     @property
     def _ledger(self) -> str:
         return str(self._vault.events)
-
-
-def _word(name: str) -> str:
-    """Return a name as events may spell it: one with other letters is told by its digest."""
-    return name if canonical.is_word(name) else sha256(name.encode()).hexdigest()[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -20,6 +21,7 @@ from vault.core.manifest import Manifest
 from vault.core.selection import Selection
 from vault.erasure import UNEXPLAINED, Case, Evidence
 from vault.judge import Judge
+from vault.outside import OutsideTime
 from vault.verdict import LedgerReport, Verdict
 
 LEDGER = UUID("3f6c2b1a-94d7-4c0e-8b15-7ad2e9f0c634")
@@ -127,6 +129,15 @@ def test_only_a_date_from_before_the_plan_and_up_to_the_destruction_is_asked_for
     said = evidence(told(), dated=lambda *question: bool(asked.append(question)))  # type: ignore[func-returns-value]
     Case(said, told()).why_not(leaf(3, None))
     assert asked == [(str(LEDGER), 3, told().disposal.seq, AT)]
+
+
+def test_a_date_has_to_be_over_by_the_time_that_others_saw() -> None:
+    """The vault's clock ran ahead of the date that was told; a witness saw the destruction before it."""
+    asked: list[int] = []
+    seen = OutsideTime(datetime.fromtimestamp(AT // 1_000_000 - 60, UTC), ("w",), True, 20)
+    said = evidence(told(), dated=lambda *question: bool(asked.append(question[3])), vouch=lambda _seq: seen)  # type: ignore[func-returns-value]
+    assert Case(said, told()).why_not(leaf(3, None)) is not None
+    assert asked == [AT - 60_000_000]
 
 
 def test_an_early_one_asks_for_no_date() -> None:

@@ -135,5 +135,20 @@ def test_a_byte_changed_anywhere_is_found(roots: list[Certificate], response: tu
         assert found == good  # in what no signature covers, such as the spare root certificate
 
 
+def test_a_certificate_that_no_library_reads_proves_nothing(
+    roots: list[Certificate], response: tuple[bytes, int]
+) -> None:
+    """Libraries have errors of their own for what a stranger may send."""
+    der, nonce = response
+    version = b"\xa0\x03\x02\x01\x02"
+    places = [at for at in range(len(der)) if der.startswith(version, at)]
+    codes = set()
+    for at in places:
+        with pytest.raises(BadStamp) as caught:
+            stamping.verify(der[:at] + version[:-1] + b"\x34" + der[at + len(version) :], DATA, roots, nonce)
+        codes.add(caught.value.code)
+    assert "unreadable" in codes
+
+
 def test_two_requests_never_share_a_nonce() -> None:
     assert len({stamping.ask(DATA).nonce for _ in range(50)}) == 50

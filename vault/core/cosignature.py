@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from vault.core.canonical import is_word
 from vault.core.errors import Modified, RefusedInput, UsageError
 from vault.core.note import Signature, VerifierKey, decode_base64, encode_base64, split_unverified
 
@@ -153,6 +154,11 @@ def read(note: str | bytes, keys: Sequence[CosignerKey]) -> tuple[Cosignature, .
         cosignature = _verified(one, cosigner, text)
         found.setdefault(cosigner, cosignature)
     return tuple(found.values())
+
+
+def word(name: str) -> str:
+    """Return a witness's name as events may spell it: one with other letters is told by its digest."""
+    return name if is_word(name) else sha256(name.encode()).hexdigest()[:16]
 
 
 def _verified(one: Signature, key: CosignerKey, text: str) -> Cosignature:
