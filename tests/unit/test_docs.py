@@ -93,7 +93,8 @@ def test_commands_and_options_are_those_of_the_command_line() -> None:
     assert told.keys() == dict(commands(cli.main)).keys()
     for path, command in commands(cli.main):
         rows = "\n".join(line.split(" | ")[0] for line in told[path].splitlines() if line.startswith("| `-"))
-        have = {name for option in command.params for name in option.opts if name.startswith("-")}
+        names = [name for option in command.params for name in (*option.opts, *option.secondary_opts)]
+        have = {name for name in names if name.startswith("-")}
         assert set(re.findall(r"`(-[-a-z]+)`", rows)) == have - {"--json"}, path
 
 
