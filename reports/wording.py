@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from string import Formatter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -61,6 +62,8 @@ class Wording:
         """A message of ours in the report's language, for an HTML text node. It may hold markup; what is put into its
         places may not: strings are printed as `text`, whole numbers with their thousands apart."""
         said = self._catalog.say(message)
+        if parts:
+            _require_names(said)
         for character in said:
             if not character.isascii():
                 self._fonts.covers(character)
@@ -128,6 +131,14 @@ class Wording:
         if category == "Zs":
             return character in _VISIBLE_BLANKS
         return self._fonts.covers(character)
+
+
+def _require_names(message: str) -> None:
+    """Refuse a message with places that reach into what stands there: ``str.format`` knows no sandbox, and an
+    operator's template chooses its messages."""
+    for _, place, spelled, _ in Formatter().parse(message):
+        if (place and not place.isidentifier()) or (spelled and "{" in spelled):
+            raise ValueError("a place in a message is a name")
 
 
 def number(value: int) -> str:

@@ -109,3 +109,14 @@ def test_instants_are_utc_and_days_are_local() -> None:
         "1.5 kB",
         "703.1 MB",
     )
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["{x.__class__}", "{x.__init__.__globals__}", "{x[0]}", "{n:{x.real}}", "{0.real}", "a {n} b {x.__self__}"],
+)
+def test_a_message_of_an_operators_template_does_not_reach_into_its_parts(words: wording.Wording, message: str) -> None:
+    """Messages are filled in by ``str.format``, which Jinja's sandbox does not see."""
+    with pytest.raises(ValueError, match="a place in a message is a name"):
+        words.say(message, x=words.say, n=1)
+    assert words.say("{n} of {x}", n=1000, x="<b>") == "1,000 of &lt;b&gt;"
