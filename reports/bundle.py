@@ -6,7 +6,8 @@
        access event, which names the records, and sign it. Where that fails nothing is opened
     4. write leaves, proofs and records (opened in parallel, verified as they pass), the events that concern them,
        everything that others said, and the manifest, signed with the key that signs checkpoints
-    5. decide once more that the grant holds, and commit ``bundle.issued`` with the file's digest: the commit point
+    5. decide once more that the grant holds and that nothing of it was restricted since, and commit ``bundle.issued``
+       with the file's digest: the commit point
     6. rename the file into its place
 
 A crash before 5 leaves a hidden directory beside the file, which may hold text: certificates of destruction list it,
@@ -36,14 +37,16 @@ from vault.core import canonical
 from vault.core.checkpoint import Checkpoint
 from vault.core.errors import Denied, EvidenceError, Forked, Unknown, UsageError
 from vault.core.grant import Grant
+from vault.core.selection import Selection
 from vault.core.standing import Standing
 from vault.events import Event, Ruling, refuse
 from vault.grants import require_duty
 from vault.ledgers import Ledger
 from vault.linking import append
-from vault.restricting import Restricted
+from vault.restricting import CODE, Restricted
 
 ACT = "bundle.make"
+_NOTHING = "nothing in this scope lies within a grant of yours"
 Progress = Callable[[str, int, int], None]
 
 
@@ -105,6 +108,7 @@ def make_bundle(
         raise UsageError("a bundle is of a ledger of records: the events that concern them come along")
     place = str(ledger.id)
     reading.require_grant(vault, ledger.id, ACT, {"ledger": place}, grant)
+    _require_shown(vault, place, scope, grant)
     outside.require_met(vault)
     with beside(out) as workdir:
         checkpoint, note = _signed(vault, ledger.id)
@@ -122,7 +126,7 @@ def make_bundle(
         file = workdir / "bundle.zip"
         made = write(vault, ledger, scope, found.chosen, checkpoint, note, opened, file, workers, progress)
         sha256 = _digest(file)
-        told = _hand_out(vault, place, opened, made, sha256)
+        told = _hand_out(vault, ledger.id, found.chosen, opened, made, sha256)
         size = file.stat().st_size
         put(file, out)
     return Issued(out, opened.bundle, sha256, size, made.states, checkpoint, opened.access, told, made.fingerprint)
@@ -193,17 +197,37 @@ def _used(
     if not held:
         return refuse(reading.no_grant(standing, vault), reading.denial(ACT, "grant", {"ledger": place}))
     covering = [one for one in held if found.within(one.scope, place, whole=scope.kind == "whole")]
+    if why_masked(scope):
+        covering = [one for one in covering if one.scope.fields == "full"]
     if not covering:
+        if scope.kind in ("record", "conversation"):  # the same as where there is none
+            return refuse(Unknown(_NOTHING), _out_of_scope(place, grant))
         words = "no grant of yours covers everything in this scope"
         return refuse(Denied(words), reading.denial(ACT, "scope", {"ledger": place}))
     fitting = [one for one in covering if one.scope.fields == "full" or not full]
-    words = "the bundle's --full needs a grant that shows everything" if full and not fitting else ""
-    if not words and fitting[0].scope.fields == "masked":
-        words = why_masked(scope) or ""
-    if words:
-        denied = reading.denial(ACT, "fields", {"ledger": place, "grant": covering[0].id})
-        return refuse(Denied(words), denied)
+    if not fitting:
+        words = "the bundle's --full needs a grant that shows everything"
+        return refuse(Denied(words), reading.denial(ACT, "fields", {"ledger": place, "grant": covering[0].id}))
     return fitting[0]
+
+
+def _require_shown(vault: Vault, place: str, scope: Scope, grant: str | None) -> None:
+    """Refuse to look for what no grant of theirs shows, whether or not it is there: a found one would be confirmed.
+
+    Raises:
+        Denied: the denial's event is committed.
+    """
+    words = why_masked(scope)
+    if words is None:
+        return
+
+    def decide(standing: Standing) -> Ruling[None]:
+        held = reading.held_grants(vault, standing, place, grant)
+        if not held or any(one.scope.fields == "full" for one in held):
+            return Ruling([], None)  # the passphrase's holder has none
+        return refuse(Denied(words), reading.denial(ACT, "fields", {"ledger": place, "grant": held[0].id}))
+
+    events.rule(vault, decide)
 
 
 def _nothing(vault: Vault, ledger: Ledger, scope: Scope, grant: str | None) -> UsageError | Unknown:
@@ -211,14 +235,18 @@ def _nothing(vault: Vault, ledger: Ledger, scope: Scope, grant: str | None) -> U
     place = str(ledger.id)
     if vault.actor.break_glass and not vault.register.standing().grants_required:
         return UsageError(f"nothing in ledger {ledger.row.name} lies in this scope")
+    events.record_all(vault, [_out_of_scope(place, grant)])
+    return Unknown(_NOTHING)
+
+
+def _out_of_scope(place: str, grant: str | None) -> Event:
     by: dict[str, object] = {"grant": grant} if grant else {}
-    told = reading.denial(ACT, "scope", {"ledger": place, **by})
-    events.record_all(vault, [told])
-    return Unknown("nothing in this scope lies within a grant of yours")
+    return reading.denial(ACT, "scope", {"ledger": place, **by})
 
 
-def _hand_out(vault: Vault, place: str, opened: Opened, made: Made, sha256: bytes) -> int:
+def _hand_out(vault: Vault, ledger: UUID, chosen: Selection, opened: Opened, made: Made, sha256: bytes) -> int:
     """Step 5."""
+    place = str(ledger)
     facts = {
         "ledger": place,
         "bundle": opened.bundle,
@@ -229,7 +257,11 @@ def _hand_out(vault: Vault, place: str, opened: Opened, made: Made, sha256: byte
         "recipient": vault.actor.name,
     }
 
-    def decide(standing: Standing) -> Ruling[None]:
+    def decide(restricted: Restricted, standing: Standing) -> Ruling[None]:
+        restricted.require_current(standing.governance)
+        if not opened.duty and _asked_since(opened.restricted, restricted, chosen):
+            words = "an erasure of some of these records was asked for meanwhile: run the same command again"
+            return refuse(Denied(words), reading.denial(ACT, CODE, {"ledger": place}))
         if not opened.grant:
             if not (vault.actor.break_glass and not standing.grants_required):
                 return refuse(reading.no_grant(standing, vault), reading.denial(ACT, "grant", {"ledger": place}))
@@ -238,7 +270,13 @@ def _hand_out(vault: Vault, place: str, opened: Opened, made: Made, sha256: byte
             return refuse(reading.no_grant(standing, vault), reading.denial(ACT, "grant", {"ledger": place}))
         return Ruling([Event("bundle.issued", facts | {"grant": opened.grant})], None)
 
-    return events.rule(vault, decide)[0].seq
+    return reading.rule_restricted(vault, ledger, decide)[0].seq
+
+
+def _asked_since(before: Restricted, now: Restricted, chosen: Selection) -> bool:
+    """Say whether somebody asked for the erasure of one of the chosen records since."""
+    sets = zip(sorted(now.digests), now.asked, strict=True)
+    return any((one & chosen).ranges for digest, one in sets if digest not in before.digests)
 
 
 def _digest(path: Path) -> bytes:

@@ -178,6 +178,64 @@ def test_a_grant_of_a_period_opens_that_period_alone(vault: Vault, anna: Actor, 
             bundles.make(auditor, out, scope)
 
 
+def test_what_lies_outside_a_grant_is_told_as_what_does_not_exist(
+    vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path
+) -> None:
+    """Record and conversation; the words, the kind of error and the event are the same."""
+    granted(vault, anna, olaf, ["cn"], start=1_767_312_000_000_000, end=1_767_312_300_000_000)
+    auditor = vault.acting(anna)
+    told: set[tuple[type[Exception], str, str]] = set()
+    for scope in (
+        Scope("record", record="dec-100"),
+        Scope("record", record="no such"),
+        Scope("conversation", conversation="conv-50"),
+        Scope("conversation", conversation="no such"),
+    ):
+        with pytest.raises((Denied, Unknown)) as refused:
+            bundles.make(auditor, tmp_path / "x.zip", scope)
+        told.add((refused.type, str(refused.value), json.dumps(last(vault, "access.denied").facts)))
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_masked_grant_confirms_no_conversation_that_it_masks(
+    vault: Vault, anna: Actor, olaf: Actor, tmp_path: Path, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = "this grant masks such a conversation id"
+    monkeypatch.setattr(bundle, "why_masked", lambda scope: masks if scope.conversation else None)
+    auditor = vault.acting(anna)
+
+    def told(conversation: str) -> tuple[type[Exception], str]:
+        with pytest.raises((Denied, Unknown)) as refused:
+            bundles.make(auditor, tmp_path / "x.zip", Scope("conversation", conversation=conversation), full=full)
+        return refused.type, str(refused.value)
+
+    granted(vault, anna, olaf, ["cn"], fields="masked")
+    assert told("conv-50") == told("no such") == (Denied, masks)
+    granted(vault, anna, olaf, ["cn"], start=0, end=1_000_000)  # a full one as well, of another time
+    assert told("conv-50") == told("no such")
+
+
+def test_an_erasure_that_is_asked_for_meanwhile_hands_nothing_out(
+    vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bundle.write
+
+    def asking(*arguments: Any) -> Any:
+        made = write(*arguments)
+        named = [ledgers.get(vault, "cn")]
+        requests.request_erasure(vault, ledgers=named, customer="cus-3", reason="a letter", random=os.urandom)
+        return made
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle, "write", asking)
+        with pytest.raises(Denied, match="erasure"):
+            bundles.make(vault, tmp_path / "x.zip", SOME)
+    assert not (tmp_path / "x.zip").exists()
+    assert happened(vault, "bundle.issued") == []
+    assert bundles.make(vault, tmp_path / "x.zip", SOME).states == {"full": 2, "closed": 1}
+
+
 def test_the_passphrase_opens_nothing_once_grants_are_required(vault: Vault, tmp_path: Path) -> None:
     hire(vault, "otto", "officer")
     grants.require(vault)
