@@ -7,18 +7,20 @@ our fonts and charts, which are served from memory and package data.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any, Final, cast
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
-from weasyprint import CSS, HTML
+from weasyprint import CSS, HTML, LOGGER
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
@@ -36,6 +38,7 @@ from vault.core.errors import VaultError
 _ORIGIN = "report:"
 _TEMPLATES = "templates"
 _VARIANT = "pdf/a-3u"
+_SHORT = 120  # characters of what is not ours in an error
 _PLACE = re.compile(r"(\{pages?\})")
 PLAIN: Final = Look()
 
@@ -50,14 +53,19 @@ def lay_out(pages: Pages, files: Sequence[Described], look: Look = PLAIN) -> tup
             who=pages.who,
             title=pages.title,
             sections=pages.sections,
-            files=files,
+            files=[_without_source(file) for file in files],
             limits=(*pages.limits, *of_every(pages.who)),
             **pages.values,
         )
         drawn = pages.charts(Charts(fonts, words.label))
         css, served = dress(templates, fonts, words, pages.title, look)
     served |= {f"chart/{name}": ("image/svg+xml", svg) for name, svg in drawn.items()}
-    return to_pdf(body, css, Served(served), pages.who.report_id)
+    return to_pdf(body, css, Served(served, look.templates), pages.who.report_id)
+
+
+def _without_source(file: Described) -> Described:
+    """What a template sees of an attachment: nothing that it could open."""
+    return replace(file, attachment=replace(file.attachment, source=b""))
 
 
 def dress(
@@ -102,7 +110,7 @@ def environment(words: wording.Wording, look: Look = PLAIN) -> jinja2.Environmen
     """
     ours = jinja2.PackageLoader("reports", _TEMPLATES)
     loader = ours if look.templates is None else jinja2.ChoiceLoader([jinja2.FileSystemLoader(look.templates), ours])
-    made = ImmutableSandboxedEnvironment(
+    made = _Sandbox(
         loader=loader,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -141,15 +149,38 @@ def environment(words: wording.Wording, look: Look = PLAIN) -> jinja2.Environmen
     return made
 
 
-class Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints
-    """Answers for our fonts and charts, from memory and package data; any other URL stops the report."""
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox keeps templates from what Python hides; a path's own methods read files, and are public."""
 
-    def __init__(self, served: Mapping[str, tuple[str, bytes | Path]]) -> None:
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return not isinstance(obj, PurePath) and super().is_safe_attribute(obj, attr, value)
+
+
+class Served(URLFetcher):  # type: ignore[misc]  # WeasyPrint has no type hints
+    """Answers for our fonts and charts, from memory and package data; any other URL stops the report.
+
+    Args:
+        templates: an operator's own, where the line that asks for something else is looked for.
+    """
+
+    def __init__(self, served: Mapping[str, tuple[str, bytes | Path]], templates: Path | None = None) -> None:
         super().__init__(allowed_protocols=())
         self._served = served
+        self._templates = templates
+        self.refused = ""
+
+    def where(self) -> str:
+        """Return the template and the line that hold the refused URL, as the start of a sentence; "" if none does."""
+        for path in sorted(self._templates.rglob("*")) if self._templates else ():
+            if path.is_file():
+                for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+                    if self.refused in line:
+                        return f"template {path.name}, line {number}: "
+        return ""
 
     def fetch(self, url: str, headers: Any = None) -> URLFetcherResponse:
         if url.removeprefix(_ORIGIN) not in self._served or not url.startswith(_ORIGIN):
+            self.refused = url
             raise FatalURLFetchingError("a report fetches nothing")
         media_type, source = self._served[url.removeprefix(_ORIGIN)]
         body = source.read_bytes() if isinstance(source, Path) else source
@@ -160,11 +191,11 @@ def to_pdf(html: str, css: str, fetcher: Served, report_id: str) -> tuple[bytes,
     """Tagged PDF/A-3u; the same bytes for the same input.
 
     Raises:
-        VaultError: the page asks for a URL that is not served.
+        VaultError: the page asks for a URL that is not served, or for a picture that cannot be drawn.
     """
     fonts = FontConfiguration()
     identifier = hashlib.sha256(report_id.encode()).digest()[:16]
-    try:
+    with _failures() as failed, suppress(FatalURLFetchingError):
         style = CSS(string=css, url_fetcher=fetcher, font_config=fonts)
         document = HTML(string=html, url_fetcher=fetcher).render(
             font_config=fonts, stylesheets=[style], pdf_variant=_VARIANT, pdf_tags=True
@@ -173,11 +204,33 @@ def to_pdf(html: str, css: str, fetcher: Served, report_id: str) -> tuple[bytes,
             # WeasyPrint 70 leaves closing its colour profile to the garbage collector.
             warnings.simplefilter("ignore", ResourceWarning)
             pdf = document.write_pdf(pdf_variant=_VARIANT, pdf_tags=True, pdf_identifier=identifier)
-    except FatalURLFetchingError:
+    if fetcher.refused:  # also where WeasyPrint went on without it, as it does within a drawing
         raise VaultError(
-            "a template of the report asks for something that is neither a font nor a chart of ours"
-        ) from None
+            f"{fetcher.where()}a template of the report, or its logo, asks for something that is neither a font nor a "
+            f"chart of ours: {_short(fetcher.refused)}"
+        )
+    if failed:
+        raise VaultError(f"a picture of the report cannot be drawn: {_short(failed[0])}")
     return cast(bytes, pdf), len(document.pages)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:_SHORT]
+
+
+@contextmanager
+def _failures() -> Iterator[list[str]]:
+    """Collects what WeasyPrint only writes to its log: a report that lacks a picture must not look whole."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = (  # type: ignore[method-assign]
+        lambda record: found.append(record.getMessage()) if record.getMessage().startswith("Failed to") else None
+    )
+    LOGGER.addHandler(handler)
+    try:
+        yield found
+    finally:
+        LOGGER.removeHandler(handler)
 
 
 @contextmanager
@@ -189,10 +242,11 @@ def template_errors() -> Iterator[None]:
         raise
     except jinja2.TemplateSyntaxError as error:
         raise VaultError(f"template {error.name}, line {error.lineno}: {error.message}") from error
-    except jinja2.TemplateNotFound as error:
-        raise VaultError(f"template {error.name} is missing") from error
     except Exception as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(".j2")]
+        if isinstance(error, jinja2.TemplateNotFound):
+            asked = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}, asks for it)" if frames else ""
+            raise VaultError(f"template {error.name} is missing{asked}") from error
         if not frames:
             raise
         name, line = Path(frames[-1].filename).name, frames[-1].lineno

@@ -382,7 +382,7 @@ def test_a_url_that_is_not_ours_stops_the_report(model: EvidenceReport) -> None:
             "template broken.j2, line 3: Expected an expression, got 'end of statement block'",
         ),
         ("{{ 'x' | n }}", "template broken.j2, line 1: ValueError"),
-        ("\n{% include 'gone.j2' %}", "template gone.j2 is missing"),
+        ("\n{% include 'gone.j2' %}", "template gone.j2 is missing (broken.j2, line 2, asks for it)"),
     ],
 )
 def test_a_broken_template_is_named_with_its_line(template: str, says: str, tmp_path: Path) -> None:
