@@ -1,9 +1,9 @@
 """Which of the files from outside can hold what somebody asks for: looked at once by a process, however many there are.
 
-A vault has a round a minute for years. Whoever asks when others saw an event must not read all of them, for each
-destruction and each time: only the round that goes on now is looked at again. Nothing here is evidence. What it names
-is verified by whoever reads it (vault.outside), and a file that was edited behind its back is found by ``verify``,
-which begins with an empty memory.
+A vault has a round a minute for years. Whoever asks when others saw an event mostly finds it in one of the next rounds.
+Where it is not there, because nobody else was asked for years, all of them must not be read again for each destruction
+and each time: only the round that goes on now is. Nothing here is evidence. What it names is verified by whoever reads
+it (vault.outside); a file that was edited behind its back is found by ``verify``, which begins with an empty memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 _MOST: Final = 8
+_NEAR: Final = 64
+"""Rounds that are looked at before all of them are."""
 _lock = threading.Lock()
 _known: dict[tuple[Path, Hashable], _Known] = {}
 
@@ -36,7 +38,10 @@ def above(folder: Path, sizes: Sequence[int], seq: int, what: Hashable, holds: C
         what: names what is asked for.
         holds: says of a size whether it holds that.
     """
-    if not sizes:
+    first = bisect_right(sizes, seq)
+    near = sizes[first : first + _NEAR]
+    yield from filter(holds, near)
+    if first + _NEAR >= len(sizes):
         return
     end, newest = len(sizes) - 1, sizes[-1]
     with _lock:
@@ -49,7 +54,7 @@ def above(folder: Path, sizes: Sequence[int], seq: int, what: Hashable, holds: C
             if holds(sizes[at]):
                 known.found.append(sizes[at])
             known.number, known.last = at + 1, sizes[at]
-        found = known.found[bisect_right(known.found, seq) :]
+        found = known.found[bisect_right(known.found, near[-1]) :]
     yield from found
-    if newest > seq and holds(newest):  # others may still add to it
+    if holds(newest):  # others may still add to it
         yield newest

@@ -89,7 +89,7 @@ def verify(response: bytes, data: bytes, roots: Sequence[Certificate], nonce: in
     """
     read = _read(response)
     if read.status != _GRANTED:
-        said = "; ".join(read.status_string)[:200]
+        said = _plain("; ".join(read.status_string)[:200])
         raise BadStamp("refused", f"the authority refused (status {read.status}){': ' + said if said else ''}")
     try:
         if read.tst_info.message_imprint.hash_algorithm != _SHA256:
@@ -98,7 +98,7 @@ def verify(response: bytes, data: bytes, roots: Sequence[Certificate], nonce: in
         certificate = _signer(read)
         return Stamp(
             read.tst_info.gen_time,
-            certificate.subject.rfc4514_string(),
+            _plain(certificate.subject.rfc4514_string()),
             sha256(certificate.public_bytes(Encoding.DER)).digest(),
         )
     except VerificationError as error:
@@ -115,6 +115,11 @@ _WORDS: Final = {
     "digest": "the time-stamp is over other bytes",
     "certificate": "the time-stamp's certificate or signature does not hold",
 }
+
+
+def _plain(text: str) -> str:
+    """Return a stranger's text as terminals and reports may show it, in one line."""
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _reason(error: VerificationError) -> str:

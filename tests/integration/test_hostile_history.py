@@ -16,7 +16,7 @@ from tests.support.tampering import missing
 from tests.support.tsa import Authority
 from tests.support.vault import PASSPHRASE, Installation
 from tests.support.witness import Witness
-from vault import outside, outsidefiles, rotating, rounds, witnessing
+from vault import outside, outsidefiles, outsideindex, rotating, rounds, witnessing
 from vault.context import Vault
 from vault.core.errors import Forked, Unavailable
 from vault.verdict import Depth
@@ -132,15 +132,18 @@ def test_what_somebody_put_beside_the_rounds_breaks_nothing(site: Installation, 
     assert problems(site) == []
 
 
-def test_others_are_found_behind_years_of_rounds_of_ones_own(site: Installation, witness: Seen) -> None:
+def test_others_are_found_behind_years_of_rounds_of_ones_own(
+    site: Installation, witness: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each round is looked at once by a process, and not for each destruction that somebody asks about."""
     vault, other = witness
     with Witness.opened(trusting(vault), "own.example/w") as own:
         configure(site.home, [own], own=[own.name])
-        for _ in range(4):
+        for _ in range(6):
             go(vault)
             stir(vault)
         configure(site.home, [own, other], own=[own.name])
+        monkeypatch.setattr(outsideindex, "_NEAR", 1)
         with mock.patch("vault.outside.load", wraps=outsidefiles.load) as load:
             asked = outside.time_of(vault.checkpoints, vault.events, 0)
             assert asked is not None

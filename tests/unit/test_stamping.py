@@ -150,5 +150,17 @@ def test_a_certificate_that_no_library_reads_proves_nothing(
     assert "unreadable" in codes
 
 
+def test_what_a_stranger_says_moves_no_cursor() -> None:
+    """An authority's own words stand in terminals, logs and reports."""
+
+    def spelled(tag: int, data: bytes) -> bytes:
+        return bytes([tag, len(data)]) + data
+
+    words = spelled(0x30, spelled(0x0C, "no\x1b[2J\nOK\N{RIGHT-TO-LEFT OVERRIDE}x".encode()))
+    with pytest.raises(BadStamp) as caught:
+        stamping.verify(spelled(0x30, spelled(0x30, spelled(2, b"\2") + words)), DATA, [])
+    assert (caught.value.code, str(caught.value)) == ("refused", "the authority refused (status 2): no?[2J?OK?x")
+
+
 def test_two_requests_never_share_a_nonce() -> None:
     assert len({stamping.ask(DATA).nonce for _ in range(50)}) == 50
