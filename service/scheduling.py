@@ -2,7 +2,8 @@
 
     1. work out from the events which orders are due for which periods
     2. make each as the person who ordered it, into ``<home>/reports/scheduled``; its event names order and period
-    3. write down beside it where it has to go, then deliver it, then ``report.delivered``
+    3. write down beside it where it has to go; then, if the order still stands, its person may still have the report
+       and the file is the one of its event, deliver it, then ``report.delivered``
 
 A crash in 2 leaves nothing but a hidden directory, and the next run makes the report. A crash between 2 and 3 leaves a
 report that the next run finds without its note, and delivers. One that cannot be made or delivered keeps no other from
@@ -34,7 +35,7 @@ from service.desk import desk_of
 from vault import events, ledgers
 from vault.context import Vault
 from vault.core.canonical import b64
-from vault.core.errors import Missing, Unavailable, VaultError
+from vault.core.errors import Missing, Modified, Unavailable, VaultError
 from vault.ledgers import Ledger
 
 FOLDER: Final = "reports/scheduled"
@@ -135,6 +136,12 @@ def _delivered(home: Path, vault: Vault, file: Path) -> bool:
         _write(note, kept)
     if not kept.destination or kept.delivered_at is not None:
         return False
+    order = next((one for one in orders.standing(vault) if one.id == kept.order), None)
+    if order is None:  # it was ended meanwhile: what was made for it stays here
+        return False
+    _require(vault, order)
+    if _digest(file) != bytes.fromhex(kept.sha256):
+        raise Modified(f"{file.name} is not what was issued: somebody changed it, and it was not delivered")
     to = delivery.destination(home, kept.destination)
     delivery.deliver(home, to, file)
     facts = {"order": kept.order, "sha256": b64(bytes.fromhex(kept.sha256)), "by": to.way}
@@ -146,14 +153,24 @@ def _delivered(home: Path, vault: Vault, file: Path) -> bool:
 
 def _found(vault: Vault, file: Path) -> Kept:
     """Return the note of a report that has none, as its event and its order tell it."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").digest()
+    digest = _digest(file)
     for told in ledgers.history(vault, "report.issued"):
         if told.facts.get("sha256") == b64(digest) and "order" in told.facts:
             order = str(told.facts["order"])
             places = {one.id: one.destination for one in orders.standing(vault)}
             return Kept(order, digest.hex(), places.get(order, ""))
     raise Missing(f"no event knows {file.name}: somebody else's file, or one that was changed")
+
+
+def _require(vault: Vault, order: Order) -> None:
+    """A delivery that waited is decided anew as well: the grant it was made under may have ended."""
+    ledger = next((one for one in ledgers.listing(vault) if str(one.id) == order.ledger), None)
+    kind_of(order.kind).require(vault.acting(orders.person(vault, order, vault.actor)), ledger)
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _name(order: Order, ledger: Ledger | None) -> str:

@@ -173,6 +173,41 @@ def test_a_delivery_to_a_directory_is_whole_and_an_event(
     assert told.facts["by"] == "directory"
 
 
+def _waiting(installation: Installation, vault: Vault, person: Vault, share: Path) -> tuple[str, Path]:
+    """An order whose report was made and could not be delivered yet."""
+    (installation.home / "delivery.toml").write_text(f'[share]\ndirectory = "{share}"\n')
+    order = ordered(person, "sg", destination="share")
+    with pytest.raises(VaultError, match="cannot deliver to"):
+        work(installation, vault)
+    share.mkdir()
+    (file,) = kept(installation)
+    return order, file
+
+
+def test_what_waits_is_delivered_only_while_its_person_may_have_it(
+    installation: Installation, vault: Vault, tmp_path: Path
+) -> None:
+    anna, olaf = hire(vault, "anna", "auditor"), hire(vault, "olaf", "officer")
+    grant = granted(vault, anna, olaf, ["sg"], expires_at=vault.clock() + 60 * DAY)
+    order, _ = _waiting(installation, vault, vault.acting(anna), tmp_path / "share")
+    grants.revoke(vault.acting(olaf), grant.id)
+    with pytest.raises(VaultError, match="grant"):
+        work(installation, vault)
+    orders.end(vault.acting(olaf), order)
+    assert work(installation, vault) == {"made": 0, "delivered": 0}
+    assert (list((tmp_path / "share").iterdir()), happened(vault, "report.delivered")) == ([], [])
+
+
+def test_a_kept_report_that_was_changed_is_not_delivered(
+    installation: Installation, vault: Vault, tmp_path: Path
+) -> None:
+    _, file = _waiting(installation, vault, vault, tmp_path / "share")
+    file.write_bytes(file.read_bytes() + b"%")
+    with pytest.raises(VaultError, match="not what was issued"):
+        work(installation, vault)
+    assert (list((tmp_path / "share").iterdir()), happened(vault, "report.delivered")) == ([], [])
+
+
 class Inbox(BaseHTTPRequestHandler):
     """An endpoint that takes reports."""
 

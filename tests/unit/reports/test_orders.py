@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import orders
+from reports.kinds import NAMES, kind_of
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
@@ -60,3 +61,9 @@ def test_a_period_is_due_once_however_often_one_looks() -> None:
         for first, _ in orders.periods("month", since, since + timedelta(days=day), ZoneInfo("UTC"))
     ]
     assert set(seen) == {date(2026, month, 1) for month in range(1, 7)}
+
+
+def test_only_what_a_worker_can_make_alone_can_be_ordered() -> None:
+    """A dossier names a conversation, reconciliation a list: each time anew."""
+    alone = {name for name in NAMES if kind_of(name).repeats}
+    assert alone == {"access", "cost", "evidence", "integrity", "retention", "threshold"}
