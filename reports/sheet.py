@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Final
 
 MEDIA_TYPE: Final = "text/csv"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Also full-width ones, which spreadsheets in Chinese and Japanese take for the same."""
 
 
 def line(cells: Sequence[object]) -> bytes:
@@ -23,6 +24,6 @@ def line(cells: Sequence[object]) -> bytes:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    if isinstance(value, str) and (value.startswith(_FORMULA) or value.lstrip().startswith(_FORMULA)):
         return "'" + value
     return "" if value is None else value

@@ -175,6 +175,11 @@ def test_a_spreadsheet_runs_nothing() -> None:
     assert line.decode() == '1,\'=HYPERLINK(0),\'@x,\'-2,"a,b\n""c""",,-5,名\r\n'
 
 
+@pytest.mark.parametrize("text", ["＝1+1", "＋1", "－1", "＠SUM(1)", " =1", "\u3000＝1", "\t=1", "\n@x"])
+def test_nor_what_a_spreadsheet_of_another_language_would_run(text: str) -> None:
+    assert sheet.line((text,)).decode().lstrip('"').startswith(f"'{text}")
+
+
 def test_a_row_without_its_record_keeps_what_the_leaf_vouches_for(tmp_path: Path) -> None:
     lost = replace_opened(row(1, None, below=True, unusable=False))
     count = counted(tmp_path, lost)
