@@ -155,6 +155,9 @@ def _decided(vault: Vault, standing: Standing, found: Recovery, name: str, succe
     facts = found.facts() | {"successor_name": name}
     freeze = Event("ledger.frozen", facts | {"successor": successor}, {"reason": reason})
     asked = standing.successions.get(found.ledger)
+    by = None if asked is None else standing.people.get(asked.by)
+    if by is not None and (by.disabled or "officer" not in by.roles):
+        asked = None  # who asked may not any more, and two who may have to agree
     if vault.actor.break_glass and not standing.grants_required:
         return Ruling([freeze], "frozen")
     why = succession.why_not(asked, (found, name), vault.actor.name, vault.actor.roles_by(standing))

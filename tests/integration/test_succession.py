@@ -17,7 +17,19 @@ from tests.support.decisions import as_file, decision, decisions, spelled
 from tests.support.losing import ANCHORED, WHOLE, WHY, anchored, cut, faults, recovered, reports, sent
 from tests.support.tampering import Crime, Found, missing
 from tests.support.vault import Installation
-from vault import anchoring, events, grants, incremental, intake, ledgers, reading, receipts, signing, succession
+from vault import (
+    anchoring,
+    events,
+    grants,
+    incremental,
+    intake,
+    ledgers,
+    people,
+    reading,
+    receipts,
+    signing,
+    succession,
+)
 from vault.context import Vault
 from vault.core.errors import Denied, Forked, LedgerFrozen, Missing, UsageError, VaultError
 from vault.linking import append
@@ -290,6 +302,16 @@ def test_two_officers_where_grants_are_required(site: Installation) -> None:
         assert WHY not in site.everything_stored()
         with pytest.raises(Denied):
             does(vault, anna)
+
+
+def test_what_an_officer_asked_for_ends_with_their_account(site: Installation) -> None:
+    cut(site, "hk", ANCHORED)
+    with site.opened() as vault:
+        olaf, petra = hire(vault, "olaf", "officer"), hire(vault, "petra", "officer")
+        grants.require(vault)
+        assert succession.succeed(vault.acting(olaf), "hk", WHY).done == "requested"
+        people.disable(vault, "olaf")
+        assert succession.succeed(vault.acting(petra), "hk", WHY).done == "requested"
 
 
 def test_keys_and_holds_go_on_and_grants_do_not(site: Installation) -> None:

@@ -67,10 +67,6 @@ def test_every_step_of_a_rotation_is_in_order(listed: Signers, told: dict[str, T
             events(ended=False),
             "trusts the key checkpoint.3, which no event added",
         ),
-            (current(ONE, 1), joining(THREE, 3)),
-            events(ended=False),
-            "trusts the key checkpoint.3, which no event added",
-        ),
         ((retired(ONE, 1, 41), current(TWO, 2)), events(), "trusts checkpoint.1 for more than it was retired at"),
         # Whoever has the retired key takes it back into force, alone or with one of his own.
         ((current(ONE, 1),), events(), "lets checkpoint.1 sign, which event 50 retired"),
