@@ -34,6 +34,7 @@ ACCESS: Final = frozenset(
         "records.searched",
         "access.requested",
         "access.exported",
+        "followups.opened",
     }
 )
 KEYS: Final = frozenset({"signer.added", "signer.retired"})
@@ -160,6 +161,8 @@ class _Choosing:
                 return True
         if "id_tag" in facts:
             return about.tags is None or facts["id_tag"] in about.tags
+        if facts.get("related"):
+            return True  # opened for what they say about the others, and no range names them
         first, last = facts.get("first"), facts.get("last")
         if first is None or last is None:
             return "count" not in facts  # a denial of the whole ledger; nothing was found by a search without a range

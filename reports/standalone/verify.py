@@ -1377,7 +1377,7 @@ ACCESS: tuple[str, ...] = (
     "records.opened",
     "records.searched",
 )
-ACCESS += ("access.requested", "access.exported")
+ACCESS += ("access.requested", "access.exported", "followups.opened")
 
 
 class Entry(NamedTuple):

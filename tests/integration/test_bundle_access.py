@@ -86,6 +86,22 @@ def test_it_holds_the_log_of_who_opened_exactly_these(vault: Vault, tmp_path: Pa
         assert found == [*more, "records.opened"], positions
 
 
+def test_the_log_has_what_was_opened_beside_a_range_and_by_jobs(vault: Vault, tmp_path: Path) -> None:
+    """A report opens later records for what they say about those of its period, and names none of them."""
+    place = str(ledgers.get(vault, "cn").id)
+    told = [
+        events.Event("records.opened", {"ledger": place, "first": 90, "last": 99, "count": 10, "related": 2}),
+        events.Event("followups.opened", {"ledger": place, "first": 2, "last": 4, "count": 2}),
+        events.Event("followups.opened", {"ledger": place, "first": 8, "last": 9, "count": 2}),
+    ]
+    first = events.record_all(vault, told).seq
+    made = bundles.make(vault, tmp_path / "x.zip", Scope("positions", positions=(4,)))
+    files = unpacked(made.path)
+    held = {one["seq"] for one in bundles.lines(files, f"ledgers/{vault.events}/leaves.jsonl")}
+    assert [seq in held for seq in range(first, first + 3)] == [True, True, False]
+    assert standalone.verdict(made.path) == "OK"
+
+
 @pytest.mark.parametrize(
     ("scope", "seqs"),
     [
