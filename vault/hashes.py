@@ -52,18 +52,16 @@ def fetch(
     """
     leaves: dict[int, bytes] = {}
     hashes: Hashes = {}
-    for level, first, end in needed:
-        if level:
-            joined = nodes.fetch_nodes(connection, ledger, level, first, end)
-            if len(joined) == (end - first) * HASH_BYTES:
-                for at in range(end - first):
-                    hashes[level, first + at] = joined[at * HASH_BYTES : (at + 1) * HASH_BYTES]
-            continue
-        for seq, stored in nodes.fetch_leaves(connection, ledger, first, end):
-            data = packing.unpack(stored)
+    for number, seq, found in nodes.fetch_spans(connection, ledger, needed):
+        level, first, end = needed[number]
+        if level == 0:
+            data = packing.unpack(found)
             hashes[0, seq] = leaf_hash(data)
             if seq in wanted:
                 leaves[seq] = data
+        elif len(found) == (end - first) * HASH_BYTES:
+            for at in range(end - first):
+                hashes[level, first + at] = found[at * HASH_BYTES : (at + 1) * HASH_BYTES]
     return leaves, hashes
 
 

@@ -86,7 +86,7 @@ class Judge:
             report.add(Verdict.MODIFIED, first, words, last)
 
     def _trials_at(self, seq: int) -> list[_Trial]:
-        return [self._trials[number] for number in self._named.at(seq)]
+        return [self._trials[number] for number in self._named.at(seq)] if self._trials else []
 
 
 class _Named:

@@ -11,6 +11,7 @@ Callers that show plaintext to anybody log the access first (vault.reading); thi
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -143,10 +144,13 @@ def context(leaf: RecordLeaf | EventLeaf, row: SealedRow) -> envelope.Context:
     if isinstance(leaf, EventLeaf):
         if (row.facets, row.salt) != (None, None) or any(tag is not None for tag in row.tags or ()):
             raise Modified("facets, salt or blind indexes stand beside an event", leaf.ledger, leaf.seq)
-        return events.context(UUID(leaf.ledger))
+        return events.context(_uuid(leaf.ledger))
     if row.facets is None or None in row.facets[:4]:
         raise Modified("the facets are missing", leaf.ledger, leaf.seq)
-    return record_context(leaf, UUID(leaf.ledger), from_columns(row.facets))
+    return record_context(leaf, _uuid(leaf.ledger), from_columns(row.facets))
+
+
+_uuid = lru_cache(maxsize=64)(UUID)
 
 
 def record_context(leaf: RecordLeaf, ledger: UUID, columns: Facets) -> envelope.Context:

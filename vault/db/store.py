@@ -53,6 +53,7 @@ class SealedRow(NamedTuple):
 # none.
 _READABLE = "CASE WHEN s.occurred_at BETWEEN '1970-01-01' AND '9999-12-30' THEN s.occurred_at END"
 _BESIDE = ", ".join(_READABLE if name == "occurred_at" else f"s.{name}" for name in SEALED_COLUMNS[2:])
+_AT_ONCE = 2000  # rows of a stream in memory
 _NO_FACETS = (None,) * len(FACET_COLUMNS)
 
 
@@ -282,9 +283,9 @@ def _stream(connection: Connection, statement: str, parameters: tuple[Any, ...])
     """Yield rows through a server-side cursor in binary: memory stays flat however long the ledger is."""
     driver = _driver(connection)
     with driver.cursor(name="stream", binary=True, row_factory=tuple_row) as cursor:
-        cursor.itersize = 2000
         cursor.execute(statement, parameters, binary=True)
-        yield from cursor
+        while rows := cursor.fetchmany(_AT_ONCE):
+            yield from rows
 
 
 def _end(end: int | None) -> int:
