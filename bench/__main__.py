@@ -15,7 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import machine, records, server, table
+from bench import document, machine, records, server, table
 from bench.contender import Answer, Failed, Task, run
 from bench.measure import bytes_kept
 from bench.results import Growth, Line, Results
@@ -149,12 +149,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     words = table.spell(found)
-    print(words)
-    if wanted.write:
-        _TABLE.parent.mkdir(exist_ok=True)
-        _TABLE.write_text(words + "\n", encoding="utf-8")
-        say(f"written to {_TABLE.relative_to(_ROOT)}")
-    return 0 if all(goal.reached for goal in found.goals()) else 1
+    return document.done(words, found.goals(), _TABLE if wanted.write else None)
 
 
 def arguments() -> argparse.Namespace:

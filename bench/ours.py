@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from bench.contender import Task, Wrong
 from bench.measure import Stopwatch
 from service import wiring
 from vault import audit, intake, ledgers, lines
+from vault.context import Vault
 from vault.keys.keyfile import KeyDirectory
 from vault.keys.slots import Argon2Cost
 from vault.settling import Status
 from vault.verdict import Depth
 
-_PASSPHRASE = b"a benchmark has no secrets"
+PASSPHRASE = b"a benchmark has no secrets"
 _CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
-_LEDGER = "bench"
+LEDGER = "bench"
 
 
 def ingest(task: Task, clock: Stopwatch) -> int:
@@ -29,13 +33,9 @@ def ingest(task: Task, clock: Stopwatch) -> int:
     Raises:
         Wrong: a record was not accepted.
     """
-    _use(task)
-    task.home.mkdir(mode=0o700, parents=True)
-    KeyDirectory.create(task.home / "keys", _PASSPHRASE, clock=time.monotonic, cost=_CHEAP).close()
-    wiring.initialise(task.home, _PASSPHRASE)
     accepted = refused = 0
-    with wiring.open_vault(task.home, _PASSPHRASE) as vault, lines.opened(task.records) as stream:
-        ledger = ledgers.create(vault, _LEDGER, ("CN", "SG"), ())
+    with vault_at(task.home, task.dsn) as vault, lines.opened(task.records) as stream:
+        ledger = ledgers.create(vault, LEDGER, ("CN", "SG"), ())
         with clock:
             for batch in intake.ingest(vault, ledger, lines.numbered(stream), "bench", processes=task.processes):
                 fine = sum(result.status is Status.ACCEPTED for result in batch.results)
@@ -46,16 +46,27 @@ def ingest(task: Task, clock: Stopwatch) -> int:
     return accepted
 
 
+@contextmanager
+def vault_at(home: Path, dsn: str) -> Iterator[Vault]:
+    """Make a vault in a folder and a database of its own, and yield it opened."""
+    use(dsn)
+    home.mkdir(mode=0o700, parents=True)
+    KeyDirectory.create(home / "keys", PASSPHRASE, clock=time.monotonic, cost=_CHEAP).close()
+    wiring.initialise(home, PASSPHRASE)
+    with wiring.open_vault(home, PASSPHRASE) as vault:
+        yield vault
+
+
 def verify(task: Task, clock: Stopwatch) -> int:
     """Verify the vault that ``ingest`` left, in one process; return how many entries were read.
 
     Raises:
         Wrong: the verifier found a fault.
     """
-    _use(task)
+    use(task.dsn)
     depth = Depth(task.depth)
     if depth is Depth.OPEN:
-        with wiring.open_vault(task.home, _PASSPHRASE) as vault, clock:
+        with wiring.open_vault(task.home, PASSPHRASE) as vault, clock:
             reports = audit.audit(vault.engine, vault.checkpoints, vault.events, depth, ring=vault.ring)
     else:
         with wiring.open_sealed(task.home) as sealed, clock:
@@ -65,6 +76,6 @@ def verify(task: Task, clock: Stopwatch) -> int:
     return sum(report.entries for report in reports)
 
 
-def _use(task: Task) -> None:
+def use(dsn: str) -> None:
     """Point the vault at the run's own database. This process does nothing else, so its environment may change."""
-    os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = task.dsn
+    os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = dsn

@@ -21,7 +21,7 @@ from typing import TypeVar
 import msgspec
 import psycopg
 
-from bench import contender, machine, records, server
+from bench import contender, document, machine, records, server
 from bench.__main__ import say, work_folder
 from bench.contender import Failed, Task
 from bench.http import bodies, family, installation, reads, rival, servers, table
@@ -278,11 +278,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     words = table.spell(found)
-    print(words)
-    if wanted.write:
-        _TABLE.write_text(words + "\n", encoding="utf-8")
-        say(f"written to {_TABLE.relative_to(_ROOT)}")
-    return 0 if all(goal.reached for goal in found.goals()) else 1
+    return document.done(words, found.goals(), _TABLE if wanted.write else None)
 
 
 def arguments() -> argparse.Namespace:

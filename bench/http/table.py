@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import table
+from bench import document, table
 from bench.http.results import CONNECTIONS, GOAL, Results, Singles
 from bench.measure import ratios, spread
 
@@ -26,31 +26,25 @@ steady load at the given number of connections; growth compares the last tenth w
 
 def spell(found: Results) -> str:
     """Return the whole document."""
-    facts = {
-        "Day": found.day.isoformat(),
-        "Machine": ", ".join(f"{name} {value}" for name, value in found.machine.items()),
-        "PostgreSQL": ", ".join(f"{name} {value}" for name, value in found.settings.items()),
-        "Records": f"{found.records}; {found.mean_bytes:,.0f} bytes each on average",
-        "Workers": str(found.workers),
-        "Rounds": str(found.rounds),
-    }
-    parts = [
-        "# Benchmarks of the service",
-        "Written by `scripts/bench http --write`; run it again on your own machine.",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        "## Goals",
-        table.goals(found.goals()),
-        "## One record a request",
-        _rates(found),
-        f"## What a request costs, {GOAL} connections",
-        _costs(found),
+    told = document.facts(
+        found.day,
+        found.machine,
+        found.settings,
+        Records=f"{found.records}; {found.mean_bytes:,.0f} bytes each on average",
+        Workers=str(found.workers),
+        Rounds=str(found.rounds),
+    )
+    sections = [
+        document.goals(found.goals()),
+        ("One record a request", _rates(found)),
+        (f"What a request costs, {GOAL} connections", _costs(found)),
     ]
     if found.batches:
-        parts += ["## Batches", _batches(found)]
-    parts += ["## One record opened, its access entry committed first", _reads(found)]
+        sections.append(("Batches", _batches(found)))
+    sections.append(("One record opened, its access entry committed first", _reads(found)))
     if found.soak is not None:
-        parts += ["## Memory", _memory(found)]
-    return "\n\n".join([*parts, "## How it is measured", _HOW])
+        sections.append(("Memory", _memory(found)))
+    return document.spell("Benchmarks of the service", "scripts/bench http --write", told, sections, _HOW)
 
 
 def _rates(found: Results) -> str:

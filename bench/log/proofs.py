@@ -15,40 +15,38 @@ size: what is read does not depend on the ledger's, beyond one level of the tree
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 import psycopg
 
-from bench import machine, server
-from bench.__main__ import work_folder
+from bench import document, ours, server, table
+from bench.__main__ import say
+from bench.measure import spread
+from bench.results import Goal
+from bench.server import Server
 from service import wiring
 from vault import ledgers
 from vault.consistency import consistency
 from vault.context import Vault
 from vault.core import leaf
 from vault.core.tilepath import ENTRIES, FULL, TilePath
-from vault.keys.keyfile import KeyDirectory
-from vault.keys.slots import Argon2Cost
 from vault.linking import Item, append
 from vault.proving import prove
 from vault.tiles import tile
 
-GOAL: Final = 0.005
-_PASSPHRASE = b"a benchmark has no secrets"
-_CHEAP = Argon2Cost(memory_kib=8, passes=1, lanes=1)
+GOAL: Final = 5.0  # milliseconds
+SIZES: Final = (100_000, 1_000_000)
+PROOFS: Final = 400
 _STEP = 20_000  # entries of a commit
 
 
@@ -70,6 +68,26 @@ class Timed(msgspec.Struct, frozen=True):
     @property
     def p99(self) -> float:
         return sorted(self.seconds)[int(0.99 * len(self.seconds))]
+
+
+class Stored(NamedTuple):
+    """What a ledger of one length has: stored subtree roots, bytes of its leaves' table, seconds that growing took."""
+
+    roots: int
+    size: int
+    seconds: float
+
+
+@dataclass
+class Found:
+    """What a run found; ``stored`` by the number of entries."""
+
+    timed: list[Timed]
+    stored: dict[int, Stored]
+
+    def largest(self, kind: str) -> Timed:
+        """Return the figures of a kind in the longest ledger."""
+        return max((one for one in self.timed if one.kind == kind), key=lambda one: one.entries)
 
 
 def grow(vault: Vault, ledger: UUID, size: int) -> None:
@@ -125,39 +143,14 @@ def _child(home: Path, ledger: UUID, size: int, proofs: int) -> list[Timed]:
     return msgspec.json.decode(done.stdout, type=list[Timed])
 
 
-def main() -> int:
-    """Measure, print, and end with 1 where the goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--proofs", type=int, default=400)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--child", nargs=4, metavar=("HOME", "LEDGER", "SIZE", "PROOFS"), help=argparse.SUPPRESS)
-    wanted = parser.parse_args()
-    if wanted.child:
-        home, ledger, size, proofs = wanted.child
-        with wiring.open_vault(Path(home), _PASSPHRASE) as vault:
-            found = measure(vault, UUID(ledger), int(size), int(proofs))
-        sys.stdout.buffer.write(msgspec.json.encode(found))
-        return 0
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=work_folder()))
-    try:
-        with server.running(folder) as at, at.database("proofs") as dsn:
-            timed, stored = _run(folder / "home", dsn, sorted(wanted.sizes), wanted.proofs)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return _print(timed, stored, as_json=wanted.json)
-
-
-def _run(home: Path, dsn: str, sizes: list[int], proofs: int) -> tuple[list[Timed], dict[int, str]]:
-    os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"] = dsn
-    home.mkdir(mode=0o700)
-    KeyDirectory.create(home / "keys", _PASSPHRASE, clock=time.monotonic, cost=_CHEAP).close()
-    wiring.initialise(home, _PASSPHRASE)
-    timed: list[Timed] = []
-    stored: dict[int, str] = {}
-    with wiring.open_vault(home, _PASSPHRASE) as vault:
+def run(folder: Path, at: Server, sizes: Sequence[int], proofs: int) -> Found:
+    """Make one ledger as long as each size in turn, and measure there."""
+    found = Found([], {})
+    home = folder / "proofs"
+    with at.database("proofs") as dsn, ours.vault_at(home, dsn) as vault:
         ledger = ledgers.create(vault, "proofs", ("CN", "SG"), ()).id
-        for size in sizes:
+        for size in sorted(sizes):
+            say(f"  growing to {size:,} entries")
             began = time.perf_counter()
             grow(vault, ledger, size)
             seconds = time.perf_counter() - began
@@ -165,40 +158,68 @@ def _run(home: Path, dsn: str, sizes: list[int], proofs: int) -> tuple[list[Time
                 connection.execute("VACUUM ANALYZE vault.entry, vault.node")
                 row = connection.execute(
                     "SELECT (SELECT count(*) FROM vault.node WHERE ledger_id = %s),"
-                    " pg_total_relation_size('vault.entry') / 1000000",
+                    " pg_total_relation_size('vault.entry')",
                     [ledger],
                 ).fetchone()
             assert row is not None
-            stored[size] = f"{row[0]:,} subtree roots, {row[1]:,} MB of entries; grown in {seconds:,.0f} s"
-            timed += _child(home, ledger, size, proofs)
-    return timed, stored
+            found.stored[size] = Stored(row[0], row[1], seconds)
+            found.timed.extend(_child(home, ledger, size, proofs))
+    return found
 
 
-def _print(timed: list[Timed], stored: dict[int, str], *, as_json: bool) -> int:
-    largest = max(one.entries for one in timed)
-    (goal,) = [one for one in timed if (one.entries, one.kind) == (largest, "inclusion proof")]
-    reached = goal.median < GOAL
-    if as_json:
-        rows = [
-            {"entries": one.entries, "kind": one.kind, "p50": one.median, "p99": one.p99, "cpu": one.cpu}
-            for one in timed
+def goals(found: Found) -> list[Goal]:
+    """Return what an inclusion proof in the longest ledger must reach."""
+    one = found.largest("inclusion proof")
+    return [
+        Goal(f"inclusion proof at {one.entries:,} entries, median ms", GOAL, GOAL, spread([1000 * one.median]), True)
+    ]
+
+
+def rates(found: Found) -> str:
+    """Return how long each kind of proof took at each size."""
+    titles = ["", "entries", "p50 ms", "p99 ms", "client CPU ms", "x the shortest ledger's"]
+    first = {one.kind: one.median for one in reversed(found.timed)}
+    rows = [
+        [
+            one.kind,
+            f"{one.entries:,}",
+            f"{1000 * one.median:.2f}",
+            f"{1000 * one.p99:.2f}",
+            f"{1000 * one.cpu:.2f}",
+            f"{one.median / first[one.kind]:.2f}",
         ]
-        sys.stdout.write(json.dumps({"proofs": rows, "reached": reached, "machine": machine.facts()}) + "\n")
-        return int(not reached)
-    first = {one.kind: one.median for one in reversed(timed)}
-    for size, words in stored.items():
-        sys.stdout.write(f"{size:,} entries: {words}\n")
-        for one in timed:
-            if one.entries == size:
-                sys.stdout.write(
-                    f"  {one.kind:<18} p50 {1000 * one.median:7.2f} ms  p99 {1000 * one.p99:7.2f} ms"
-                    f"  client CPU {1000 * one.cpu:5.2f} ms  {one.median / first[one.kind]:5.2f} of the first\n"
-                )
-    sys.stdout.write(
-        f"inclusion proof at {largest:,} entries: p50 {1000 * goal.median:.2f} ms, goal under {1000 * GOAL:.0f} ms"
-        f"{'' if reached else ': SHORT'}\n"
-    )
-    return int(not reached)
+        for one in sorted(found.timed, key=lambda one: list(first)[::-1].index(one.kind))
+    ]
+    return table.markdown(titles, rows)
+
+
+def stored(found: Found) -> str:
+    """Return what is stored of each length."""
+    titles = ["entries", "subtree roots", "MB of entries", "grown in s"]
+    rows = [
+        [f"{size:,}", f"{one.roots:,}", f"{one.size / 1e6:,.0f}", f"{one.seconds:,.0f}"]
+        for size, one in found.stored.items()
+    ]
+    return table.markdown(titles, rows)
+
+
+def main() -> int:
+    """Measure and print; exit code 0 when the goal is reached."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--proofs", type=int, default=PROOFS)
+    parser.add_argument("--child", nargs=4, metavar=("HOME", "LEDGER", "SIZE", "PROOFS"), help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.child:
+        home, ledger, size, proofs = wanted.child
+        with wiring.open_vault(Path(home), ours.PASSPHRASE) as vault:
+            timed = measure(vault, UUID(ledger), int(size), int(proofs))
+        sys.stdout.buffer.write(msgspec.json.encode(timed))
+        return 0
+    with document.folder("proofs") as folder, server.running(folder) as at:
+        found = run(folder, at, wanted.sizes, wanted.proofs)
+    words = f"{table.goals(goals(found))}\n\n{rates(found)}\n\n{stored(found)}"
+    return document.done(words, goals(found), None)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,17 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from bench import document, table
+from bench.measure import spread
+from bench.results import FLAT, Goal
 from reports.annex import Column, annex
 
 COLUMNS = (
@@ -27,7 +31,8 @@ COLUMNS = (
     Column("confidence", 16, "right"),
 )
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_GOAL = 0.005  # seconds a row, at 10,000 rows, on two cores
+SIZES: Final = (1000, 3000, 10_000)
+GOAL: Final = 5.0  # milliseconds a row, at 10,000 rows, on two cores
 
 
 class Measured(NamedTuple):
@@ -40,8 +45,13 @@ class Measured(NamedTuple):
     files: int
     peak: int
 
+    @property
+    def wall(self) -> float:
+        """Seconds of the clock a row."""
+        return self.seconds / self.rows
 
-def rows(count: int) -> Iterator[tuple[str, ...]]:
+
+def lines(count: int) -> Iterator[tuple[str, ...]]:
     """Rows such as an annex of exceptions has."""
     for number in range(count):
         at = _START + timedelta(seconds=137 * number)
@@ -63,7 +73,7 @@ def measure(count: int, processes: int) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         started, before = time.perf_counter(), _cpu()
         made = annex(
-            "Exceptions", COLUMNS, rows(count), Path(folder), name="exceptions", language="en", processes=processes
+            "Exceptions", COLUMNS, lines(count), Path(folder), name="exceptions", language="en", processes=processes
         )
         seconds, cpu = time.perf_counter() - started, _cpu() - before
         size = sum((Path(folder) / one.name).stat().st_size for one in made)
@@ -76,28 +86,45 @@ def _cpu() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def line(one: Measured) -> str:
-    """One row of the table."""
-    wall, cpu = 1000 * one.seconds / one.rows, 1000 * one.cpu / one.rows
-    return (
-        f"| {one.rows:,} | {one.files} | {one.seconds:.1f} s | {wall:.2f} ms | {cpu:.2f} ms"
-        f" | {one.size / one.rows:,.0f} B | {one.peak / 2**20:,.0f} MiB |"
-    )
+def goals(found: Sequence[Measured]) -> list[Goal]:
+    """Return what the longest annex must reach."""
+    last, first = found[-1], found[0]
+    made = [Goal(f"annex of {last.rows:,} rows, ms a row", GOAL, GOAL, spread([1000 * last.wall]), most=True)]
+    if last is not first:
+        words = f"CPU of an annex's row, x from {first.rows:,} to {last.rows:,}"
+        times = (last.cpu / last.rows) / (first.cpu / first.rows)
+        made.append(Goal(words, FLAT, 1.0, spread([times]), most=True))
+    return made
 
 
-def main() -> None:
-    """Print a table; say whether the largest run reaches the goal."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 3000, 10_000])
+def rates(found: Sequence[Measured]) -> str:
+    """Return what each annex cost."""
+    titles = ["rows", "files", "seconds", "ms a row", "CPU ms a row", "bytes a row", "largest process MB"]
+    rows = [
+        [
+            f"{one.rows:,}",
+            f"{one.files}",
+            f"{one.seconds:.1f}",
+            f"{1000 * one.wall:.2f}",
+            f"{1000 * one.cpu / one.rows:.2f}",
+            f"{one.size / one.rows:,.0f}",
+            f"{one.peak / 1e6:,.0f}",
+        ]
+        for one in found
+    ]
+    return table.markdown(titles, rows)
+
+
+def main() -> int:
+    """Print a table; exit code 0 when the longest reaches the goal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
-    print("| rows | files | time | a row | CPU a row | bytes a row | largest process |\n|--:|--:|--:|--:|--:|--:|--:|")
-    for count in asked.rows:
-        found = measure(count, asked.processes)
-        print(line(found), flush=True)
-    word = "reached" if found.seconds / found.rows < _GOAL else "missed"
-    print(f"goal of {1000 * _GOAL:g} ms a row: {word}; load {os.getloadavg()[0]:.1f}")
+    found = [measure(count, asked.processes) for count in sorted(asked.rows)]
+    words = f"{table.goals(goals(found))}\n\n{rates(found)}\n\nload {os.getloadavg()[0]:.1f}"
+    return document.done(words, goals(found), None)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,27 +12,27 @@ import argparse
 import json
 import multiprocessing
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from bench import ours, records, server
-from bench.__main__ import say, work_folder
-from bench.contender import Task
-from bench.measure import Peak, PeakMemory, Stopwatch
+from bench import document, ours, table
+from bench.__main__ import say
+from bench.measure import Peak, PeakMemory, spread
+from bench.reports.kept import Place, kept
+from bench.results import Goal
 from reports.bundle import make_bundle
 from reports.bundle_scope import Scope
 from service import wiring
 from vault import ledgers
 
 _VERIFY = Path(__file__).parents[2] / "reports" / "standalone" / "verify.py"
-_GOAL = 30.0  # seconds for 100,000 records, on one core
-_GOAL_RECORDS = 100_000
+GOAL: Final = 30.0  # seconds for 100,000 records, on one core
+GOAL_RECORDS: Final = 100_000
 
 
 class Measured(NamedTuple):
@@ -81,54 +81,75 @@ def _children() -> float:
 
 def make(answer: Connection, home: Path, out: Path, scope: Scope, full: bool, processes: int) -> None:
     """Make a bundle in a process of its own; answer with seconds, records and the key's fingerprint."""
-    with wiring.open_vault(home, ours._PASSPHRASE) as vault:
-        ledger = ledgers.get(vault, ours._LEDGER)
+    with wiring.open_vault(home, ours.PASSPHRASE) as vault:
+        ledger = ledgers.get(vault, ours.LEDGER)
         started = time.perf_counter()
         made = make_bundle(vault, ledger, scope, "a benchmark", out, full=full, processes=processes)
         answer.send((time.perf_counter() - started, sum(made.states.values()), made.fingerprint))
 
 
-def line(one: Measured) -> str:
-    """One row of the table."""
-    maker = "-" if one.maker is None else f"{one.maker.total / 2**20:,.0f} MiB"
-    verifier = "-" if one.verifier is None else f"{one.verifier.total / 2**20:,.0f} MiB"
-    return (
-        f"| {one.words} | {one.records:,} | {one.made:.1f} s | {one.verified:.1f} s | {one.cpu:.1f} s"
-        f" | {1e6 * one.cpu / one.records:,.0f} us | {one.size / one.records:,.0f} B | {maker}"
-        f" | {verifier} |"
-    )
+def goals(found: Sequence[Measured]) -> list[Goal]:
+    """Return what verifying the last bundle must reach, scaled to what the goal names where it is smaller."""
+    last = found[-1]
+    scale = GOAL_RECORDS / last.records
+    words = f"verify.py over {GOAL_RECORDS:,} records, s" + ("" if scale == 1 else f" (of {last.records:,}, scaled)")
+    return [Goal(words, GOAL, GOAL, spread([last.verified * scale]), most=True)]
 
 
-def main() -> None:
-    """Print a table; say whether verifying reaches the goal."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=_GOAL_RECORDS)
-    parser.add_argument("--processes", type=int, default=2)
-    asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="bundle-", dir=work_folder()))
-    try:
-        with server.running(folder) as at, at.database("bundle") as dsn:
-            say(f"taking in {asked.records:,} records")
-            spool = records.spool(folder / "records.jsonl", records.pool(None).records, asked.records)
-            task = Task(contender="ingest", records=spool, dsn=dsn, home=folder / "home", processes=asked.processes)
-            ours.ingest(task, Stopwatch(at.admin_dsn, at.pid))
-            tenth = Scope("positions", positions=tuple(range(1, asked.records, 10)))
-            kinds = (("tenth of it, masked", tenth, False), ("masked", Scope(), False), ("full", Scope(), True))
-            head = "| bundle | records | made | verified | CPU | CPU a record | bytes a record | maker | verify.py |"
-            print(f"{head}\n|---|--:|--:|--:|--:|--:|--:|--:|--:|")
-            for words, scope, full in kinds:
-                found = measure(folder / "home", folder, words, scope, full, asked.processes)
-                print(line(found), flush=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    share = _GOAL_RECORDS / found.records
-    words = [
-        f"{what} {'reached' if seconds * share < _GOAL else 'missed'}"
-        for what, seconds in (("by the clock", found.verified), ("by the processor", found.cpu))
+def rates(found: Sequence[Measured]) -> str:
+    """Return what each bundle cost."""
+    titles = [
+        "bundle",
+        "records",
+        "made s",
+        "maker MB",
+        "verified s",
+        "CPU s of that",
+        "CPU us a record",
+        "verify.py MB",
+        "bytes a record",
     ]
-    load = os.getloadavg()[0]
-    print(f"goal of {_GOAL:g} s over {_GOAL_RECORDS:,} records: {', '.join(words)}; load {load:.1f}")
+    rows = [
+        [
+            one.words,
+            f"{one.records:,}",
+            f"{one.made:.1f}",
+            "-" if one.maker is None else f"{one.maker.total / 1e6:,.0f}",
+            f"{one.verified:.1f}",
+            f"{one.cpu:.1f}",
+            f"{1e6 * one.cpu / one.records:,.0f}",
+            "-" if one.verifier is None else f"{one.verifier.total / 1e6:,.0f}",
+            f"{one.size / one.records:,.0f}",
+        ]
+        for one in found
+    ]
+    return table.markdown(titles, rows)
+
+
+def run(place: Place, folder: Path, processes: int = 2) -> list[Measured]:
+    """Measure three bundles of a ledger: a tenth of it masked, all masked, all in full."""
+    ours.use(place.dsn)
+    tenth = Scope("positions", positions=tuple(range(1, place.records, 10)))
+    kinds = (("tenth of it, masked", tenth, False), ("masked", Scope(), False), ("full", Scope(), True))
+    found = []
+    for words, scope, full in kinds:
+        found.append(measure(place.home, folder, words, scope, full, processes))
+        say(f"  bundle, {words}: made in {found[-1].made:.1f} s, verified in {found[-1].verified:.1f} s")
+    return found
+
+
+def main() -> int:
+    """Print a table; exit code 0 when verifying reaches the goal."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=GOAL_RECORDS)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--home", type=Path, help="keep the ledger here for the next run")
+    asked = parser.parse_args()
+    with document.folder("bundle") as folder, kept(folder, asked.home) as at, at(asked.records) as place:
+        found = run(place, folder, asked.processes)
+    words = f"{table.goals(goals(found))}\n\n{rates(found)}\n\nload {os.getloadavg()[0]:.1f}"
+    return document.done(words, goals(found), None)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

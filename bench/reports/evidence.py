@@ -4,9 +4,9 @@ python -m bench.reports.evidence --records 10000 100000
 python -m bench.reports.evidence --records 1000000 --home .bench/ledgers     taken in once, kept for the next run
 
 Each report is issued in a process of its own, as ``reasonvault report evidence`` does: everything verified, every
-record opened, the population attached, the file signed by the vault's own certificate. The ledger has no limits of a
-period. Memory is the proportional share of that process and of those that it forks, sampled; a page that several share
-counts once. The server's is not in it.
+record opened, the population attached, the file signed by the vault's own certificate. The period is all of time.
+Memory is the proportional share of that process and of those that it forks, sampled; a page that several share counts
+once. The server's is not in it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import contender, ours, records, server, table
-from bench.__main__ import say, work_folder
+from bench import contender, document, ours, table
+from bench.__main__ import say
 from bench.contender import Failed, Task, Wrong
 from bench.http import family
 from bench.measure import Reading, Stopwatch, spread
+from bench.reports.kept import Ledgers, Place, kept
 from bench.results import FLAT, Goal
 from bench.retention.timing import Point, Timing
-from bench.server import Server
 from reports.issue import issue
 from reports.kind import Wanted
 from reports.kinds import kind_of
@@ -42,8 +39,6 @@ SECONDS: Final = 60.0
 MEGABYTES: Final = 600.0
 GOAL_RECORDS: Final = 1_000_000
 _EVERY = 0.25  # seconds between two looks at memory
-_READY: Final = "ready"
-"""A file in a vault's folder: its records were taken in to the end."""
 PARTS: Final = (
     Point("reports.evidence", "collect_evidence", "verify, open, count, spool"),
     Point("reports.render", "describe", "measure the attachments"),
@@ -67,33 +62,6 @@ class Measured(NamedTuple):
     def cpu(self) -> float:
         """Processor seconds of the report's processes and the server's."""
         return self.reading.client_cpu + (self.reading.server_cpu or 0.0)
-
-
-class Place(NamedTuple):
-    """A ledger that reports are made of."""
-
-    at: Server
-    home: Path
-    dsn: str
-    records: int
-
-
-@contextmanager
-def ledger(at: Server, folder: Path, count: int, processes: int = 2) -> Iterator[Place]:
-    """Yield a ledger of so many records, taken in now unless ``folder`` has it from an earlier run."""
-    name = f"evidence_{count}"
-    base = folder / name
-    if not (base / _READY).exists():
-        say(f"  taking in {count:,} records")
-        shutil.rmtree(base, ignore_errors=True)
-        base.mkdir(parents=True)
-        at.drop(name)
-        file = records.spool(base / "in.jsonl", records.pool(None).records, count)
-        task = Task(contender="ingest", home=base / "home", processes=processes)
-        contender.run(task.at(at.kept(name), at.admin_dsn, at.pid, file))
-        file.unlink()
-        (base / _READY).touch()
-    yield Place(at, base / "home", at.kept(name), count)
 
 
 def measure(place: Place, folder: Path) -> Measured:
@@ -130,9 +98,9 @@ def issued(task: Task, clock: Stopwatch) -> int:
     Raises:
         Wrong: its verdict is not OK, or a record did not open.
     """
-    ours._use(task)
-    with wiring.open_vault(task.home, ours._PASSPHRASE) as vault, desk_of(task.home, vault) as desk:
-        found = ledgers.get(vault, ours._LEDGER)
+    ours.use(task.dsn)
+    with wiring.open_vault(task.home, ours.PASSPHRASE) as vault, desk_of(task.home, vault) as desk:
+        found = ledgers.get(vault, ours.LEDGER)
         book = wiring.rule_book(vault)
         period = period_of(book, found.genesis.jurisdictions, None, None)
         wanted = Wanted(found, book, period, "a benchmark")
@@ -149,7 +117,7 @@ def _beside(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def goals(found: list[Measured]) -> list[Goal]:
+def goals(found: Sequence[Measured]) -> list[Goal]:
     """Return what the largest report must reach, scaled to what the goal names where it is smaller."""
     last, first = found[-1], found[0]
     scale = GOAL_RECORDS / last.records
@@ -167,7 +135,7 @@ def goals(found: list[Measured]) -> list[Goal]:
     return made
 
 
-def rates(found: list[Measured]) -> str:
+def rates(found: Sequence[Measured]) -> str:
     """Return what each report cost."""
     titles = ["records", "seconds", "client CPU s", "server CPU s", "CPU us a record", "memory MB", "pages", "file MB"]
     rows = [
@@ -186,29 +154,19 @@ def rates(found: list[Measured]) -> str:
     return table.markdown(titles, rows)
 
 
-def parts(found: list[Measured]) -> str:
+def parts(found: Sequence[Measured]) -> str:
     """Return where the seconds of each went."""
     titles = ["seconds", *(f"{one.records:,}" for one in found)]
     return table.markdown(titles, [[label, *(f"{one.parts[label]:.2f}" for one in found)] for label in found[0].parts])
 
 
-def run(counts: list[int], home: Path | None) -> tuple[list[Measured], dict[str, str]]:
-    """Measure each size in turn; return what was found, and the server's settings.
-
-    Args:
-        home: where ledgers are kept from one run to the next; None makes them for this run alone.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="evidence-", dir=work_folder()))
-    base = folder if home is None else home.absolute()
-    try:
-        with server.running(base, keep=home is not None) as at:
-            found = []
-            for count in sorted(counts):
-                with ledger(at, base, count) as place:
-                    found.append(measure(place, folder))
-            return found, at.settings()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def run(at: Ledgers, counts: Sequence[int], folder: Path) -> list[Measured]:
+    """Measure each size in turn."""
+    found = []
+    for count in sorted(counts):
+        with at(count) as place:
+            found.append(measure(place, folder))
+    return found
 
 
 def main() -> int:
@@ -218,14 +176,13 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="keep ledgers here for the next run")
     wanted = parser.parse_args()
     try:
-        found, _ = run(wanted.records, wanted.home)
+        with document.folder("evidence") as folder, kept(folder, wanted.home) as at:
+            found = run(at, wanted.records, folder)
     except Failed as error:
         say(f"bench: {error}")
         return 2
-    reached = goals(found)
-    print("\n\n".join([table.goals(reached), rates(found), parts(found)]))
-    print(f"\nload {os.getloadavg()[0]:.1f}")
-    return int(not all(goal.reached for goal in reached))
+    words = [table.goals(goals(found)), rates(found), parts(found), f"load {os.getloadavg()[0]:.1f}"]
+    return document.done("\n\n".join(words), goals(found), None)
 
 
 if __name__ == "__main__":

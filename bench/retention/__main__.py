@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from bench import machine, records, server
+from bench import document, machine, records, server
 from bench.__main__ import say, work_folder
 from bench.contender import Failed
 from bench.http import bodies, installation, servers
@@ -194,11 +194,7 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     words = table.spell(found)
-    print(words)
-    if wanted.write:
-        _TABLE.write_text(words + "\n", encoding="utf-8")
-        say(f"written to {_TABLE.relative_to(_ROOT)}")
-    return 0 if all(goal.reached for goal in found.goals()) else 1
+    return document.done(words, found.goals(), _TABLE if wanted.write else None)
 
 
 def arguments() -> argparse.Namespace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench import table
+from bench import document, table
 from bench.retention.pace import Latency
 from bench.retention.results import KEPT, SPACE, Disposal, Results, Space
 from bench.retention.space import Part
@@ -33,38 +33,26 @@ Memory is the sum of the peaks of a verb's processes, pages they share counted i
 
 def spell(found: Results) -> str:
     """Return the whole document."""
-    facts = {
-        "Day": found.day.isoformat(),
-        "Machine": ", ".join(f"{name} {value}" for name, value in found.machine.items()),
-        "PostgreSQL": ", ".join(f"{name} {value}" for name, value in found.settings.items()),
-        "Records": f"{found.records}; {found.mean_bytes:,.0f} bytes each on average",
-        "Import": f"{found.ingest.reading.rate:,.0f} records/s",
-    }
+    told = document.facts(
+        found.day,
+        found.machine,
+        found.settings,
+        Records=f"{found.records}; {found.mean_bytes:,.0f} bytes each on average",
+        Import=f"{found.ingest.reading.rate:,.0f} records/s",
+    )
     disposals = [found.small, found.large, found.beside, found.spread]
-    parts = [
-        "# Benchmarks of retention",
-        "Written by `scripts/bench retention --write`; run it again on your own machine.",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        "## Goals",
-        table.goals(found.goals()),
-        "## Space",
-        _totals(found.space),
-        _arithmetic(found.space),
-        _parts(found.space),
-        "## Seconds of a disposal",
-        _disposals(disposals),
-        "## Where they go",
-        _seconds(disposals),
-        "## Appends beside the run of a disposal",
-        _appends(found),
-        "## Moving record keys to another group",
-        _moves(found.moves),
-        "## Verifying, one process, without keys",
-        _verify(found),
-        "## How it is measured",
-        _HOW,
+    sections = [
+        document.goals(found.goals()),
+        ("Space", _totals(found.space)),
+        ("", _arithmetic(found.space)),
+        ("", _parts(found.space)),
+        ("Seconds of a disposal", _disposals(disposals)),
+        ("Where they go", _seconds(disposals)),
+        ("Appends beside the run of a disposal", _appends(found)),
+        ("Moving record keys to another group", _moves(found.moves)),
+        ("Verifying, one process, without keys", _verify(found)),
     ]
-    return "\n\n".join(parts)
+    return document.spell("Benchmarks of retention", "scripts/bench retention --write", told, sections, _HOW)
 
 
 def _totals(space: Space) -> str:
