@@ -117,7 +117,8 @@ def read(home: Path) -> Policy:
 def _policy(home: Path, found: OutsideSettings) -> Policy:
     witnesses = tuple(_witness(one) for one in found.witness)
     authorities = tuple(_authority(home, one) for one in found.authority)
-    names = [one.name for one in witnesses] + [one.name for one in authorities]
+    # A witness that has another key now keeps its name; the old key's entry, without a url, is what it said before.
+    names = [one.name for one in witnesses if one.url] + [one.name for one in authorities]
     twice = {name for name in names if names.count(name) > 1}
     keys = [one.key.public_key for one in witnesses]
     if twice or len(set(keys)) < len(keys):

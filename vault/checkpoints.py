@@ -273,10 +273,11 @@ class Checkpoints:
         that one stays, and this commit's own checkpoint is still good for its receipts.
 
         Raises:
-            Forked: the file holds another tree of the same size.
+            Forked: the file holds another tree of the same size; ``LedgerFrozen``: the ledger was frozen since.
         """
         checkpoint = Checkpoint(self.origin(ledger), frontier.size, frontier.root())
         with self._exclusive(ledger):
+            self.require_open(ledger)  # whoever slept between its commit and this must not move it on again
             last = self.read(ledger)
             if last is None:
                 raise Forked("the checkpoint outside the database is missing: nothing is signed", str(ledger))

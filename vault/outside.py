@@ -227,7 +227,8 @@ def unmet(checkpoints: Checkpoints, ledger: UUID, now_us: int) -> tuple[str, ...
     if policy.asked:
         found = _newest(checkpoints, ledger, "note")
         asked = {one.name for one in policy.asked}
-        fresh = [one for one in (found.cosignatures if found else ()) if one.name in asked and since <= one.at <= until]
+        said = found.cosignatures if found else ()
+        fresh = {one.name for one in said if one.name in asked and since <= one.at <= until}
         if len(fresh) < policy.quorum:
             minutes = policy.alarm_after // timedelta(minutes=1)
             why.append(f"{len(fresh)} of {policy.quorum} witnesses cosigned within {minutes} minutes")

@@ -12,13 +12,14 @@ import pytest
 from service import rotation
 from tests.support.losing import ANCHORED, WHOLE, anchored, cut, faults, recovered, reports
 from tests.support.outside import configure, go, stir, trusting
-from tests.support.tampering import missing
+from tests.support.tampering import Crime, missing
 from tests.support.tsa import Authority
 from tests.support.vault import PASSPHRASE, Installation
 from tests.support.witness import Witness
 from vault import outside, outsidefiles, outsideindex, rotating, rounds, witnessing
 from vault.context import Vault
-from vault.core.errors import Forked, Unavailable
+from vault.core.errors import Forked, LedgerFrozen, Unavailable
+from vault.core.tree import Frontier, leaf_hash
 from vault.verdict import Depth
 
 
@@ -51,6 +52,21 @@ def test_what_a_frozen_ledger_lost_is_believed_after_a_rotation(site: Installati
     assert faults(found["hk"]) == missing("hk", ANCHORED, WHOLE - 1)
     with site.opened() as vault:
         assert vault.checkpoints.open(site.ledger("hk"), lost).size == WHOLE
+
+
+def test_who_slept_through_a_freeze_does_not_move_the_ledger_on(site: Installation) -> None:
+    """It had committed to the database that was lost since; its record comes in through the successor."""
+    late = Frontier()
+    for leaf in Crime.against(site).leaves("hk"):
+        late.append(leaf_hash(leaf))
+    late.append(bytes(32))
+    cut(site, "hk", ANCHORED)
+    recovered(site)
+    with site.opened() as vault:
+        with pytest.raises(LedgerFrozen):
+            vault.checkpoints.publish(site.ledger("hk"), late)
+        assert vault.checkpoints.read(site.ledger("hk")).size == ANCHORED  # type: ignore[union-attr]
+    assert faults(reports(site, Depth.LEAVES)["hk"]) == missing("hk", ANCHORED, WHOLE - 1)
 
 
 @pytest.fixture
@@ -159,3 +175,22 @@ def test_others_are_found_behind_years_of_rounds_of_ones_own(
         stir(vault)
         go(vault)
         assert outside.time_of(vault.checkpoints, vault.events, 0) == found
+
+
+def test_a_witness_with_two_keys_counts_once(site: Installation, witness: Seen) -> None:
+    """Its old key was stolen, and it has a new one: whoever has the old one is no second witness."""
+    vault, one = witness
+    with Witness.opened(trusting(vault), "witness.example/w2") as down:
+        down.instead = lambda _honest: (500, "text/plain", b"")
+        configure(site.home, [one, down])
+        old = Witness({}, one.name)
+        settings = site.home / "witness.toml"
+        settings.write_text(f'{settings.read_text()}[[witness]]\nkey = "{old.vkey}"\n')
+        go(vault)
+    path = file_of(vault)
+    text = path.read_bytes().partition(b"\n\n")[0] + b"\n"
+    path.write_bytes(path.read_bytes() + old.line(text))
+    assert len(outside.kept(vault, vault.events)[0].cosignatures) == 2
+    assert outside.unmet(vault.checkpoints, vault.events, vault.clock()) == (
+        "1 of 2 witnesses cosigned within 60 minutes",
+    )

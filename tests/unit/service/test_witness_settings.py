@@ -71,6 +71,17 @@ def test_the_quorum_is_all_of_them_unless_it_is_said(tmp_path: Path) -> None:
     assert (found.quorum, found.closed) == (2, False)
 
 
+def test_a_witness_that_has_another_key_now_keeps_its_name(tmp_path: Path) -> None:
+    new = CosignerKey(KEYS[0].name, PUBLIC[1])
+    entry = f'[[witness]]\nkey = "{new}"\nurl = "https://w.example/x"\n'
+    (tmp_path / "witness.toml").write_text(witness(0, "") + entry)
+    found = witness_settings.read(tmp_path)
+    assert [one.key for one in found.witnesses] == [KEYS[0], new]
+    assert [one.key for one in found.asked] == [new]
+    with pytest.raises(UsageError, match=r"twice: witness\.example/w0"):
+        read(tmp_path, witness(0) + entry)
+
+
 REFUSED = {
     "unknown word": ("quorom = 1\n" + witness(0), "line 1: .*quorom"),
     "unknown table": (witness(0) + "[[witnes]]\n", "line 4: .*witnes"),
