@@ -1407,7 +1407,7 @@ class Verifier:
         self.numbers: Counter[str] = Counter()
         self.erased: list[tuple[Leaf, Any]] = []
         self.positions = array("q")  # of the records that are there, ascending
-        self.masked = array("q")  # and of those that are masked
+        self.masked, self.closed = array("q"), array("q")  # and of those that are masked, or restricted
         self.events: list[Leaf] = []
         self.heads: dict[str, Head] = {}
         self.vouched = False  # a key that is trusted has signed the manifest
@@ -1649,7 +1649,10 @@ class Verifier:
         if state == "closed":
             if said.keys() != {"seq", "state"}:
                 raise Bad("it is restricted, and shows more than its leaf")
+            self.closed.append(leaf.seq)
             return "closed"
+        if state != self.manifest["fields"]:
+            raise Bad("a record in a state that does not belong here")
         facets = said["facets"]
         if "salt" in said:
             if facets_digest(facets, unb64url(said["salt"], 16)) != unb64url(leaf.said["facets"], 32):
@@ -1662,8 +1665,6 @@ class Verifier:
             check_facets_of(said["masked"], facets)
             self.masked.append(leaf.seq)
             return "masked" if "salt" in said else "masked, facets too"
-        if state != "full" or self.manifest["fields"] != "full":
-            raise Bad("a record in a state that does not belong here")
         raw = said["record"].encode("utf-8")
         if hmac.digest(unb64url(said["opening"], 32), raw, "sha256") != unb64url(leaf.said["plaintext"], 32):
             raise Bad("its text is not the one that was sealed")
@@ -1842,7 +1843,10 @@ class Verifier:
         if hidden := self.numbers["masked, facets too"]:
             report.note(f"of {hidden} of them facets are masked too: they cannot be compared with the leaf either")
         if closed := self.numbers["closed"]:
-            report.note(f"{closed} records are restricted and stay closed: only their leaves are here")
+            report.note(
+                f"{closed} records are restricted and stay closed: only their leaves are here"
+                f" (seq {spans(self.closed)})"
+            )
         covering = [self.manifest["access"]]
         for one in self.named("checkpoint.anchored"):
             facts = one.said["facts"]

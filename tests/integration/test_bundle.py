@@ -170,6 +170,17 @@ def test_a_masked_record_must_agree_with_its_facets(site: Site, tmp_path: Path) 
     assert found(resigned(site.vault, {**files, name: bundles.spelled(rows)}), tmp_path) == "MODIFIED"
 
 
+def test_no_masked_record_takes_the_place_of_a_full_one(site: Site, files: Files, tmp_path: Path) -> None:
+    """Nothing commits to masked text: a vault that lies would mask what it wants to change."""
+    name = named(files, "records.jsonl")
+    rows = bundles.lines(files, name)
+    forged = json.loads(rows[4]["record"]) | {"response": "[masked]"}
+    forged["decision"] = {**forged["decision"], "executed": {"amount": "1.00", "currency": "CNY"}}
+    masked = {one: rows[4][one] for one in ("seq", "facets", "salt")} | {"state": "masked", "masked": forged}
+    lying = resigned(site.vault, {**files, name: bundles.spelled([*rows[:4], masked, *rows[5:]])})
+    assert found(lying, tmp_path) == "MODIFIED"
+
+
 def test_a_record_that_was_taken_out_is_missed(site: Site, files: Files, tmp_path: Path) -> None:
     """With and without its leaf; the manifest is made again and signed."""
     name, place = named(files, "records.jsonl"), named(files, "leaves.jsonl")
