@@ -128,6 +128,7 @@ def environment(words: wording.Wording, look: Look = PLAIN) -> jinja2.Environmen
     }
     made.filters |= {
         "text": words.text,
+        "said": words.word,
         "plain": lambda value, limit=wording.LIMIT: escape(words.plain(value, limit)),
         "n": wording.number,
         "share": wording.share,

@@ -70,6 +70,10 @@ class Wording:
         ours = Markup(said)  # noqa: S704 - catalogues are part of this program
         return ours.format(**{name: self._part(part) for name, part in parts.items()}) if parts else ours
 
+    def word(self, value: str) -> Markup:
+        """A word of ours that comes with the figures, such as a state; one that is none of ours is text."""
+        return self.text(self._catalog.say(value))
+
     def choose(self, count: int, one: str, many: str, **parts: Any) -> Markup:
         """The message for one or that for another number, said with ``count``."""
         return self.say(one if count == 1 else many, count=count, **parts)

@@ -1,13 +1,14 @@
-"""Collecting the access review: one pass over the events of the period. Nothing is opened, sealed details neither."""
+"""Collecting the access review: one pass over the events, verified. Nothing is opened, sealed details neither."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,15 +20,18 @@ from reports.gathering import private
 from reports.histogram import VolumeCount
 from reports.identity import identify
 from reports.kind import Progress, Wanted
+from reports.model import Fault
 from reports.period import contains
 from reports.phrase import phrase
+from reports.verdicts import EntryVerdicts
+from vault.audit import audit
 from vault.context import Vault
-from vault.core import canonical, packing
+from vault.core import canonical
 from vault.core.grant import Grant
-from vault.core.leaf import EventLeaf, parse
+from vault.core.leaf import EventLeaf, Leaf
 from vault.core.standing import ProducerKey
-from vault.db import store
-from vault.db.engine import transact, translated
+from vault.db.store import AuditRow
+from vault.verdict import Depth, LedgerReport
 
 ROWS: Final = 24
 _OPENED: Final = frozenset({"record.opened"})
@@ -117,20 +121,33 @@ class _Counting:
 def collect(
     vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: Progress
 ) -> tuple[AccessReview, list[Attachment]]:
-    """Read the events of the period and return what they say of access."""
+    """Read the events of the period, verified as they pass, and return what they say of access."""
     counting = _Counting(ZoneInfo(wanted.period.zone))
     path = workdir / "access.jsonl"
     with open(path, "xb", opener=private) as file:
-        for told in _stream(vault, progress):
+
+        def take(_ledger: UUID, _row: AuditRow, told: Leaf | None) -> None:
+            if not isinstance(told, EventLeaf):
+                return
             at = datetime.fromisoformat(told.at)
             if not contains(wanted.period, at):
-                continue
+                return
             counting.events += 1
             if told.event in _WATCHED:
                 counting.take(told, at)
                 line = {"seq": told.seq, "at": told.at, "actor": told.actor, "event": told.event, "facts": told.facts}
                 file.write(msgspec.json.encode(line) + b"\n")
-    made = _made(vault, wanted, report, counting)
+
+        (found,) = audit(
+            vault.engine,
+            vault.checkpoints,
+            vault.events,
+            Depth.LEAVES,
+            only=str(vault.events),
+            watch=take,
+            progress=progress,
+        )
+    made = _made(vault, wanted, report, counting, found)
     return made, [
         Attachment(
             "access.jsonl", phrase("Every event about access in the period, as it stands in its leaf"), JSON_LINES, path
@@ -138,19 +155,7 @@ def collect(
     ]
 
 
-def _stream(vault: Vault, progress: Progress) -> Iterator[EventLeaf]:
-    head = transact(vault.engine, lambda connection: store.read_head(connection, vault.events))
-    total = head.size if head else 0
-    with translated(), vault.engine.connect() as connection:
-        for seq, stored in store.stream_leaves(connection, vault.events, 0, None):
-            if seq % 5000 == 0:
-                progress("events", seq, total)
-            told = parse(packing.unpack(stored))
-            if isinstance(told, EventLeaf):
-                yield told
-
-
-def _made(vault: Vault, wanted: Wanted, report: str, counting: _Counting) -> AccessReview:
+def _made(vault: Vault, wanted: Wanted, report: str, counting: _Counting, found: LedgerReport) -> AccessReview:
     standing = vault.register.standing()
     readers = [_reader(name, one) for name, one in counting.people.items() if one.times]
     readers.sort(key=lambda one: (-(one.one_by_one + one.records), -one.denied, one.person))
@@ -188,6 +193,8 @@ def _made(vault: Vault, wanted: Wanted, report: str, counting: _Counting) -> Acc
         policy=standing.grants_required,
         days=days,
         unit=unit,
+        verdicts=EntryVerdicts(found, found.size).counts(),
+        faults=tuple(Fault(one.verdict.name, one.seq, one.what) for one in found.faults[:ROWS]),
     )
 
 

@@ -34,6 +34,7 @@ def collect(vault: Vault, wanted: Wanted, workdir: Path, report: str, progress: 
         attachments=attachments,
         facts={"count": made.events},
         tell=lambda make: tell(vault, None, make),
+        verdict=made.verdict,
         model=made,
         words=f"  {made.total_readers} people and jobs, {made.records:,} records opened, {made.searches:,} searches; "
         f"{made.total_denials:,} refused, {made.break_glass:,} under break-glass",
@@ -60,6 +61,7 @@ def pages(made: AccessReview) -> Pages:
 def document(made: AccessReview) -> Mapping[str, Any]:
     """Return the findings for machines."""
     return {
+        "verdict": made.verdict,
         "events": made.events,
         "opened": made.records,
         "searches": made.searches,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from reports.figures import Count
-from reports.model import Identification
+from reports.model import FAULTS, Fault, Identification
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +108,11 @@ class AccessReview:
     days: tuple[Count, ...]
     """Openings a day, week or month; ``unit`` says which."""
     unit: str
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    """Entries of the events ledger by verdict word: all of it is verified, whatever the period."""
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The word that decides: FORKED before MODIFIED before MISSING, else OK."""
+        return next((word for word in FAULTS if self.verdicts.get(word, 0)), "OK")

@@ -16,6 +16,8 @@ from service.commands.report_making import DAY, common, make
 def access(**asked: Any) -> None:
     """Make the access review: who saw what, under whose approval, what left the vault, who was refused.
 
-    For compliance officers and auditors. Opens no record. Exits 7 where it tells of a problem.
+    For compliance officers and auditors. Opens no record.
+
+    Exits 10, 11 or 12 where events are MODIFIED, MISSING or FORKED, 7 where it tells of another problem.
     """
     make("access", **asked)

@@ -29,6 +29,7 @@ from tests.support.acting import asked, granted, happened, hire, last, later
 from tests.support.board import Board
 from tests.support.evidence import PURPOSE, attachments, lines
 from tests.support.losing import ANCHORED, WHOLE, anchored, cut, recovered
+from tests.support.tampering import Crime, changed
 from tests.support.vault import RECORDS, Installation
 from vault import ledgers, people, producers, reading, search
 from vault.context import Actor, Vault
@@ -345,6 +346,19 @@ def test_damage_decides_how_the_command_ends(
         assert out.exists(), "what is wrong is told, not hidden"
     made = installation.run("report", "access", "--purpose", PURPOSE, "-o", str(tmp_path / "access.pdf"))
     assert made.exit_code == 0, "it stands on events alone"
+
+
+def test_an_event_that_was_edited_decides_over_the_access_review(installation: Installation, tmp_path: Path) -> None:
+    """Whoever has followed the events does not read them again, so it is seen nowhere else."""
+    with installation.opened() as vault:
+        vault.register.standing()
+        crime = Crime.against(installation)
+        leaves = crime.leaves("events")
+        (seq,) = [at for at, leaf in enumerate(leaves) if b'"record.opened"' in leaf]
+        crime.put_leaf("events", seq, changed(leaves[seq], lambda leaf: leaf.update(actor="local:nobody")))
+        found = kind_of("access").collect(vault, wanted_of(vault), tmp_path, "ac-1", lambda *_: None)
+    assert found.verdict == found.document["verdict"] == "MODIFIED"
+    assert seq in {one.seq for one in found.model.faults}
 
 
 def test_a_frozen_ledger_is_shown_with_what_it_lost(bare: Installation, tmp_path: Path) -> None:
