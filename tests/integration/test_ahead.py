@@ -52,7 +52,7 @@ def test_what_a_crash_left_unsigned_is_signed(installation: Installation, monkey
         signed = vault.checkpoints.read(vault.events)
         assert signed is not None
         assert signed.size == installation.size("events") - 1
-        assert bodies.checkpoints(vault, Steps()) == {"signed": 1}
+        assert bodies.checkpoints(vault, Steps())["signed"] == 1
         signed = vault.checkpoints.read(vault.events)
         assert signed is not None
         assert signed.size == installation.size("events")
