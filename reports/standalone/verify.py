@@ -645,6 +645,10 @@ _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _GROUP = r"(?:[0-9]{4}-(?:0[1-9]|1[0-2])|open|held)\.(?:0|[1-9][0-9]{0,8})"
 INSTANT = re.compile(_TIME + r"(?:\.[0-9]{3})?Z")
+MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,20}))?"
+    r"(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))"
+)
 UUID = re.compile(_UUID)
 WORD = re.compile(_WORD)
 PREDECESSOR = re.compile(rf"{_UUID}:({_INT}):{_B32}:({_INT})")
@@ -835,24 +839,45 @@ def facets_digest(facets: dict[str, Any], salt: bytes) -> bytes:
 
 def check_facets_of(record: dict[str, Any], facets: dict[str, Any]) -> None:
     """What facets and record both say must be the same, unless it is masked in one of them."""
-    decision, model = record.get("decision") or {}, record.get("model") or {}
-    hidden = MASKED in (decision, model, record.get("source"))
-    if hidden:
-        decision = model = {}
+    decision: Any = record.get("decision")
+    source: Any = record.get("source")
+    model: Any = {} if record.get("model") is None else record["model"]
+    confidence: Any = record.get("confidence")
+    timing: Any = record.get("timing")
     named = record.get("jurisdictions")
-    said = (
+    said: tuple[tuple[str, Any], ...] = (
         ("record_id", record.get("id")),
         ("api", code(APIS, record.get("api"))),
-        ("outcome", code(OUTCOMES, decision.get("outcome", MASKED))),
-        ("money_moved", as_number(decision.get("money_moved", MASKED))),
-        ("fidelity", code(FIDELITIES, MASKED if hidden else record["source"]["fidelity"])),
+        ("outcome", code(OUTCOMES, MASKED if decision == MASKED else decision["outcome"])),
+        ("money_moved", as_number(MASKED if decision == MASKED else decision["money_moved"])),
+        ("fidelity", code(FIDELITIES, MASKED if source == MASKED else source["fidelity"])),
         ("record_class", record.get("record_class") or "payment"),
-        ("jurisdictions", ",".join(named) if isinstance(named, list) else named),
-        ("model", MASKED if hidden else model.get("served") or model.get("requested") or ""),
+        ("jurisdictions", named if not isinstance(named, list) else MASKED if MASKED in named else ",".join(named)),
+        ("model", MASKED if model == MASKED else model.get("served") or model.get("requested") or ""),
     )
+    number: Any = MASKED if confidence == MASKED else (confidence or {}).get("score")
+    spent: Any = MASKED if timing == MASKED else (timing or {}).get("ai_ms")
+    said += (
+        ("score", float(number) if isinstance(number, int) else number),
+        ("ai_ms", -1 if spent is None else int(min(spent, 2**31 - 1)) if spent != MASKED else spent),
+    )
+    if (at := record.get("occurred_at")) != MASKED and abs(microseconds(at) - facets["occurred_at"]) > 1:
+        raise Bad("its facets say another occurred_at than the record")  # 1: a record may say nanoseconds
     for name, value in said:
-        if value != facets[name] and MASKED not in (value, facets[name]) and MASKED not in str(value).split(","):
+        if value != facets[name] and MASKED not in (value, facets[name]):
             raise Bad(f"its facets say another {name} than the record")
+
+
+def microseconds(text: Any) -> int:
+    """Microseconds since 1970 of an instant as producers write it: RFC 3339, any offset."""
+    match = MOMENT.fullmatch(text)
+    if match is None:
+        raise Bad("a record that occurred at no time")
+    day, clock, fraction, sign, hours, minutes = match.groups()
+    moment = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    seconds = (moment - offset - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    return int(seconds * 1_000_000 + int((fraction or "").ljust(6, "0")[:6]))
 
 
 def code(words: Sequence[str], word: Any) -> Any:

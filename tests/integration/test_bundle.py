@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import itertools
 import json
@@ -166,8 +167,29 @@ def test_a_masked_record_must_agree_with_its_facets(site: Site, tmp_path: Path) 
     files = unpacked(site.masked.path)
     name = named(files, "records.jsonl")
     rows = bundles.lines(files, name)
-    rows[0]["masked"]["decision"]["outcome"] = "failed"
-    assert found(resigned(site.vault, {**files, name: bundles.spelled(rows)}), tmp_path) == "MODIFIED"
+    forged: list[tuple[tuple[str, ...], Any]] = [
+        (("decision", "outcome"), "failed"),
+        (("decision",), {}),
+        (("decision",), None),
+        (("occurred_at",), "2026-01-03T08:00:00Z"),
+        (("occurred_at",), None),
+        (("confidence", "score"), 0.99),
+        (("confidence",), None),
+        (("timing", "ai_ms"), 3),
+        (("id",), "dec-4,[masked]"),
+        (("source", "fidelity"), "redacted"),
+    ]
+    for path, value in forged:
+        changed = copy.deepcopy(rows)
+        place = changed[0]["masked"]
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = value
+        lying = resigned(site.vault, {**files, name: bundles.spelled(changed)})
+        assert found(lying, tmp_path) == "MODIFIED", path
+    changed = copy.deepcopy(rows)
+    changed[0]["masked"] |= {"source": "[masked]", "decision": {**rows[0]["masked"]["decision"], "outcome": "failed"}}
+    assert found(resigned(site.vault, {**files, name: bundles.spelled(changed)}), tmp_path) == "MODIFIED"
 
 
 def test_no_masked_record_takes_the_place_of_a_full_one(site: Site, files: Files, tmp_path: Path) -> None:
