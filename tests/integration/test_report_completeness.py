@@ -261,6 +261,8 @@ def test_an_auditor_needs_a_grant_of_the_whole_ledger(grown: Installation, liste
             assert last(vault, "access.denied").actor == anna.name
             granted(vault, anna, olaf, ["cn"], fields="masked")
         with pytest.raises(Denied):
+            kind.require(vault.acting(olaf), ledgers.get(vault, "cn"))
+        with pytest.raises(Denied):
             issue(vault.acting(olaf), kind, _wanted(vault, listed), tmp_path / "made.pdf")
         assert len(happened(vault, "records.opened")) == before
     assert list(tmp_path.iterdir()) == []
