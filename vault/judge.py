@@ -60,6 +60,8 @@ class Judge:
 
     def is_dying(self, seq: int) -> bool:
         """Say whether the keys of an entry are said to be destroyed, so that it need not open."""
+        if not self._trials:
+            return False
         return any(trial.case.why is None and seq in trial.case.final for trial in self._trials_at(seq))
 
     def finish(self, report: LedgerReport) -> None:

@@ -120,12 +120,14 @@ def _beside(out: Path) -> Path:
 def goals(found: Sequence[Measured]) -> list[Goal]:
     """Return what the largest report must reach, scaled to what the goal names where it is smaller."""
     last, first = found[-1], found[0]
-    scale = GOAL_RECORDS / last.records
-    words = "" if scale == 1 else f" (of {last.records:,}, scaled)"
+    words, seconds = "", last.reading.seconds
+    if last.records != GOAL_RECORDS:
+        # The pages cost the same whatever the number of records.
+        fixed = first.reading.seconds if last is not first else 0.0
+        seconds = fixed + (seconds - fixed) * (GOAL_RECORDS - _but(first, last)) / (last.records - _but(first, last))
+        words = f" (of {last.records:,}, scaled)"
     made = [
-        Goal(
-            f"{GOAL_RECORDS:,} records, s{words}", SECONDS, SECONDS, spread([last.reading.seconds * scale]), most=True
-        ),
+        Goal(f"{GOAL_RECORDS:,} records, s{words}", SECONDS, SECONDS, spread([seconds]), most=True),
         Goal(f"memory at {last.records:,} records, MB", MEGABYTES, MEGABYTES, spread([last.memory / 1e6]), most=True),
     ]
     if last is not first:
@@ -133,6 +135,10 @@ def goals(found: Sequence[Measured]) -> list[Goal]:
         words = f"cost a record, x from {first.records:,} to {last.records:,}"
         made.append(Goal(words, FLAT, 1.0, spread([times]), most=True))
     return made
+
+
+def _but(first: Measured, last: Measured) -> int:
+    return 0 if last is first else first.records
 
 
 def rates(found: Sequence[Measured]) -> str:
