@@ -3,8 +3,8 @@
 
 Written from the public formats alone (RFC 6962; C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof;
 RFC 8032) with the standard library and `cryptography`. It never imports anything of ours: two programs that share a
-mistake agree. So it goes other ways where it can: recursive proofs instead of bit counts, doubling a point instead of an
-equation.
+mistake agree. So it goes other ways where it can: recursive proofs instead of bit counts, doubling a point instead of
+an equation.
 
     python scripts/check_vectors.py [FILE.json ...]      default: all of tests/vectors
 
