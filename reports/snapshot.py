@@ -16,8 +16,9 @@ the record itself says what it is about; the access event counts them, and so do
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -111,18 +112,32 @@ def take(
         count=count,
         extraction=extraction,
     ) as gathered:
-        verified = audit(
-            vault.engine,
-            vault.checkpoints,
-            vault.events,
-            Depth.ENVELOPES,
-            only=str(ledger),
-            at={ledger: signed.checkpoint},
-            watch=gathered.take,
-            progress=progress,
-        )
+        with _uncollected():
+            verified = audit(
+                vault.engine,
+                vault.checkpoints,
+                vault.events,
+                Depth.ENVELOPES,
+                only=str(ledger),
+                at={ledger: signed.checkpoint},
+                watch=gathered.take,
+                progress=progress,
+            )
         gathered.finish()
     return Taken(signed, access, grant, gathered, verified)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave the cyclic garbage collector out of a pass over millions of rows: it finds nothing there, and looking costs
+    a tenth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _signed(vault: Vault, ledger: UUID) -> Signed:

@@ -25,8 +25,8 @@ from bench.__main__ import say
 from bench.measure import Peak, PeakMemory, spread
 from bench.reports.kept import Place, kept
 from bench.results import Goal
-from reports.bundle import make_bundle
-from reports.bundle_scope import Scope
+from reports.bundle.make import make_bundle
+from reports.bundle.scope import Scope
 from service import wiring
 from vault import ledgers
 

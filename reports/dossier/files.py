@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from reports.attach import JSON_LINES, Attachment
-from reports.bundle_events import ACCESS, About, pick
-from reports.bundle_records import shown
+from reports.bundle.events import ACCESS, About, pick
+from reports.bundle.records import shown
 from reports.dossier.model import Access
 from reports.phrase import phrase
 from vault.context import Vault

@@ -16,7 +16,7 @@ from vault import ledgers
 from vault.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from reports.bundle_scope import Scope
+    from reports.bundle.scope import Scope
 
 
 @click.command("bundle")
@@ -47,7 +47,7 @@ def bundle(
     grant: str | None,
 ) -> None:
     """Make an evidence bundle of a ledger, or of a part of it. The access is logged first."""
-    from reports.bundle import make_bundle
+    from reports.bundle.make import make_bundle
 
     scope = _scope(perhaps_microseconds(first), perhaps_microseconds(end), record, conversation, positions)
     with acting(user) as vault, progress("bundle") as show:
@@ -85,7 +85,7 @@ def bundle(
 def _scope(
     start: int | None, end: int | None, record: str | None, conversation: str | None, positions: tuple[int, ...]
 ) -> Scope:
-    from reports.bundle_scope import Scope
+    from reports.bundle.scope import Scope
 
     bounded = start is not None or end is not None
     if sum((bounded, record is not None, conversation is not None, bool(positions))) > 1:

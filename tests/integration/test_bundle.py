@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from reports.bundle import Issued
-from reports.bundle_scope import Scope
+from reports.bundle.make import Issued
+from reports.bundle.scope import Scope
 from tests.support import bundles, standalone
 from tests.support.bundles import Files, named, packed, resigned, unpacked
 from tests.support.decisions import decision

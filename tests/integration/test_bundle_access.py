@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from reports import bundle, bundle_records
-from reports.bundle_scope import Scope
+from reports.bundle import make as bundle
+from reports.bundle import records as bundle_records
+from reports.bundle.scope import Scope
 from retention import copies, requests
 from tests.support import bundles, standalone
 from tests.support.acting import granted, happened, hire, last

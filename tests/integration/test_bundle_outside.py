@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from reports.bundle_scope import Scope
+from reports.bundle.scope import Scope
 from service import rotation
 from tests.support import bundles, standalone
 from tests.support.bundles import Files, named, packed, resigned, unpacked

@@ -14,7 +14,7 @@ import pytest
 
 from reports import issue as issuing
 from reports.access.model import AccessReview
-from reports.bundle_scope import Scope
+from reports.bundle.scope import Scope
 from reports.integrity.model import IntegrityReport
 from reports.issue import issue
 from reports.keeping.model import KeepingReport

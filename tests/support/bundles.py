@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reports.bundle import Issued, make_bundle
-from reports.bundle_scope import Scope
+from reports.bundle.make import Issued, make_bundle
+from reports.bundle.scope import Scope
 from vault import ledgers
 from vault.context import Vault
 from vault.core.note import sign

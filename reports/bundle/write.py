@@ -21,12 +21,12 @@ from uuid import UUID
 
 import msgspec
 
-from reports.bundle_events import KEYS, About, Picked, pick
-from reports.bundle_outside import write_consistency, write_outside
-from reports.bundle_records import Item, Opening, Rule
-from reports.bundle_scope import Scope
-from reports.bundle_tree import Proved, write_ledger
-from reports.bundle_zip import Archive
+from reports.bundle.events import KEYS, About, Picked, pick
+from reports.bundle.outside import write_consistency, write_outside
+from reports.bundle.records import Item, Opening, Rule
+from reports.bundle.scope import Scope
+from reports.bundle.tree import Proved, write_ledger
+from reports.bundle.zip import Archive
 from vault import leaves, selections
 from vault.context import Vault
 from vault.core import canonical, packing, signer

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from reports.bundle_zip import Archive
+from reports.bundle.zip import Archive
 from vault import consistency, outside
 from vault.context import Vault
 from vault.core.checkpoint import Checkpoint

@@ -29,8 +29,8 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from reports.beside import beside, put
-from reports.bundle_scope import Found, Scope, find, why_masked
-from reports.bundle_write import Made, Opened, write
+from reports.bundle.scope import Found, Scope, find, why_masked
+from reports.bundle.write import Made, Opened, write
 from vault import events, hashes, outside, reading, selections
 from vault.context import Vault
 from vault.core import canonical

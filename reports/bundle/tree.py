@@ -18,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from reports.bundle_zip import Archive
+from reports.bundle.zip import Archive
 from vault import hashes
 from vault.context import Vault
 from vault.core import packing

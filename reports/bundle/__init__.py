@@ -1,0 +1,1 @@
+"""Evidence bundles: records, leaves and proofs in one zip that a stranger checks (docs/reference/bundle.md)."""
