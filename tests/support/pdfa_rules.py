@@ -3,7 +3,7 @@
     assert pdfa_rules.faults(path) == []
 
 Clause numbers are ISO 19005-3's. What is not checked stands in docs/explanation/pdf-conformance.md. The list was made
-from the clauses, not from what our files happen to hold, and each rule is tried on a file that breaks it
+from the clauses, not from what our files happen to hold, and most rules are tried on a file that breaks them
 (tests/unit/reports/test_pdfa_rules.py).
 """
 
